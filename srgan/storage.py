@@ -1,0 +1,291 @@
+"""The one place that knows ``file://`` and ``gs://``: list, read, write whole objects, publish.
+
+A *place* is a plain path or a URL whose scheme is on the allow-list. Every write is of a whole
+object and atomic: a reader sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from srgan.errors import StorageError
+
+# gcsfs probes a gRPC API at its first use and stalls for 60 s where there is none.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
+SCHEMES = ("file", "gs")
+_CHUNK = 1 << 20
+_TEMPORARY = ".part-"
+
+
+@dataclass(frozen=True, order=True)
+class StoredFile:
+    """A file in an image set: ``place`` to open it by, ``name`` relative to the set's root."""
+
+    name: str
+    place: str
+    size: int
+
+
+def scheme(place: str) -> str:
+    """``file`` or ``gs``; a :class:`StorageError` for anything else."""
+    head, separator, _ = place.partition("://")
+    if not separator:
+        return "file"
+    if head not in SCHEMES:
+        allowed = ", ".join(f"{name}://" for name in SCHEMES)
+        raise StorageError(f"{place}: scheme {head!r} is not supported; use a path or {allowed}")
+    return head
+
+
+def local_path(place: str) -> Path | None:
+    """The path of a local place, absolute; ``None`` for a remote one."""
+    if scheme(place) != "file":
+        return None
+    return Path(place.removeprefix("file://")).expanduser().absolute()
+
+
+def absolute(place: str) -> str:
+    """``place`` so that it means the same in every process: local paths made absolute."""
+    path = local_path(place)
+    return place.rstrip("/") if path is None else str(path)
+
+
+def join(place: str, *names: str) -> str:
+    """``place/name/…`` for paths and URLs."""
+    return "/".join([place.rstrip("/"), *names])
+
+
+def base_name(place: str) -> str:
+    """The last part of a place."""
+    return place.rstrip("/").rpartition("/")[2]
+
+
+def exists(place: str) -> bool:
+    """Whether there is a file, folder or prefix at ``place``."""
+    path = local_path(place)
+    if path is not None:
+        return path.exists()
+    with _reported(place, "read"):
+        return bool(_gcs().exists(place))
+
+
+def list_files(place: str) -> list[StoredFile]:
+    """All files below a folder or prefix, or those that a glob names; nested, sorted by name.
+
+    Links are followed but never in a circle. Raises :class:`StorageError` when ``place`` does
+    not exist or cannot be read.
+    """
+    if any(character in place for character in "*?["):
+        root = place[: min(place.find(c) for c in "*?[" if c in place)].rpartition("/")[0]
+        files = _glob(place, root)
+        if not files:
+            raise StorageError(f"{place}: no file matches; check the pattern")
+        return files
+    path = local_path(place)
+    if path is None:
+        with _reported(place, "list"):
+            found = _gcs().find(place, detail=True)
+        files = [_gcs_file(place, name, info) for name, info in found.items()]
+        if not files:
+            raise StorageError(f"{place}: nothing is there; check the bucket and the prefix")
+        return sorted(f for f in files if not f.name.endswith("/"))
+    if not path.exists():
+        raise StorageError(f"{path}: no such folder; give a folder with images")
+    if path.is_file():
+        return [StoredFile(path.name, str(path), path.stat().st_size)]
+    return sorted(_walk(path))
+
+
+def read_bytes(place: str) -> bytes:
+    """The whole object."""
+    path = local_path(place)
+    with _reported(place, "read"):
+        return path.read_bytes() if path is not None else bytes(_gcs().cat_file(place))
+
+
+@contextmanager
+def open_read(place: str) -> Iterator[IO[bytes]]:
+    """The object as a binary stream."""
+    path = local_path(place)
+    with _reported(place, "read"):
+        stream: IO[bytes] = path.open("rb") if path is not None else _gcs().open(place, "rb")
+        with stream:
+            yield stream
+
+
+def sha256_of(place: str) -> str:
+    """sha256 of an object's bytes as 64 hex digits, read in pieces."""
+    digest = hashlib.sha256()
+    with open_read(place) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_bytes(place: str, data: bytes) -> None:
+    """Write or replace a whole object, atomically."""
+    path = local_path(place)
+    with _reported(place, "write"):
+        if path is None:
+            _gcs().pipe_file(place, data)
+            return
+        with _temporary_beside(path) as temporary:
+            _write_through(temporary, data)
+            os.replace(temporary, path)
+
+
+def publish_once(place: str, data: bytes) -> bool:
+    """Write an object that must not exist yet; ``False`` when somebody was first.
+
+    This is what makes a dataset exist: of two builders exactly one gets ``True``, and the object
+    is there in whole or not at all (a hard link locally, ``if_generation_match=0`` on GCS).
+    """
+    path = local_path(place)
+    with _reported(place, "write"):
+        if path is None:
+            try:
+                _gcs().pipe_file(place, data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        with _temporary_beside(path) as temporary:
+            _write_through(temporary, data)
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+        return True
+
+
+def delete(place: str) -> None:
+    """Remove a file or a whole folder; nothing happens when it is not there."""
+    path = local_path(place)
+    with _reported(place, "delete"):
+        if path is None:
+            if _gcs().exists(place):
+                _gcs().rm(place, recursive=True)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def delete_temporaries(folder: str) -> None:
+    """Remove what killed writers left in a local folder; GCS never shows a half object."""
+    path = local_path(folder)
+    if path is not None and path.is_dir():
+        for leftover in path.glob(f"{_TEMPORARY}*"):
+            leftover.unlink(missing_ok=True)
+
+
+def local_copy(place: str, sha256: str, cache: Path) -> Path:
+    """A local file with the bytes of ``place``; remote ones are kept in ``cache`` by digest.
+
+    Raises :class:`StorageError` when the bytes do not have the given sha256.
+    """
+    path = local_path(place)
+    if path is not None:
+        return path
+    cached = cache / sha256
+    if not cached.exists():
+        data = read_bytes(place)
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise StorageError(f"{place}: sha256 is {found}, expected {sha256}")
+        write_bytes(str(cached), data)
+    return cached
+
+
+def _walk(root: Path) -> Iterator[StoredFile]:
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
+        info = os.stat(folder)
+        if (info.st_dev, info.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((info.st_dev, info.st_ino))
+        for name in names:
+            path = Path(folder, name)
+            size = path.stat().st_size if path.exists() else 0
+            yield StoredFile(path.relative_to(root).as_posix(), str(path), size)
+
+
+def _glob(pattern: str, root: str) -> list[StoredFile]:
+    path = local_path(root or ".")
+    if path is None:
+        with _reported(pattern, "list"):
+            found = _gcs().glob(pattern, detail=True)
+        return sorted(_gcs_file(root, n, i) for n, i in found.items() if i["type"] == "file")
+    rest = pattern.removeprefix("file://")[len(root.removeprefix("file://")) :].lstrip("/")
+    return sorted(
+        StoredFile(p.relative_to(path).as_posix(), str(p), p.stat().st_size)
+        for p in path.glob(rest)
+        if p.is_file()
+    )
+
+
+def _gcs_file(root: str, name: str, info: dict[str, Any]) -> StoredFile:
+    place = f"gs://{name}"
+    relative = place[len(root.rstrip("/")) :].lstrip("/") or base_name(place)
+    return StoredFile(relative, place, int(info["size"]))
+
+
+def _gcs() -> Any:
+    import fsspec
+
+    return fsspec.filesystem("gs")
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    # mkstemp makes files private; what we publish follows the user's umask.
+    path.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@contextmanager
+def _reported(place: str, verb: str) -> Iterator[None]:
+    """Turns what file systems and GCS raise into one line about ``place``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise StorageError(f"{place}: cannot {verb}: {reason}") from error
+    except Exception as error:
+        # gcsfs and google-auth have roots of their own; none of them is an OSError.
+        if type(error).__module__.partition(".")[0] in ("gcsfs", "google", "aiohttp", "requests"):
+            detail = " ".join(str(cast(object, error)).split())
+            raise StorageError(f"{place}: cannot {verb}: {detail}") from error
+        raise
