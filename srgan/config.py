@@ -70,7 +70,9 @@ class DatasetConfig(Frozen):
             try:
                 groups = re.compile(self.group).groups
             except re.error as error:
-                raise ValueError(f"group {self.group!r} is no regular expression: {error}") from None
+                raise ValueError(
+                    f"group {self.group!r} is no regular expression: {error}"
+                ) from None
             if groups != 1:
                 raise ValueError(f"group {self.group!r} must have exactly one capturing group")
         return self

@@ -150,7 +150,9 @@ class Figure:
         lean = along + b * 0.18
         size = self.who.ears
         d = _ellipsoid(across, b, lean, (0, 0, -0.04), (0.055, 0.23 * size, 0.14 * size))
-        return _carve(d, _ellipsoid(across, b, lean, (0.06, 0.03, -0.03), (0.045, 0.14, 0.08)), 0.03)
+        return _carve(
+            d, _ellipsoid(across, b, lean, (0.06, 0.03, -0.03), (0.045, 0.14, 0.08)), 0.03
+        )
 
     def body(self, x: F32, y: F32, z: F32) -> F32:
         """Signed distance to the neck and shoulders, from world coordinates."""
@@ -222,7 +224,11 @@ class Figure:
         lx, ly, lz = self.how.light
         lit = np.ones_like(x)
         for t in (0.07, 0.13, 0.2, 0.3, 0.42, 0.58, 0.78):
-            px, py, pz = x + n[0] * 0.02 + lx * t, y + n[1] * 0.02 + ly * t, z + n[2] * 0.02 + lz * t
+            px, py, pz = (
+                x + n[0] * 0.02 + lx * t,
+                y + n[1] * 0.02 + ly * t,
+                z + n[2] * 0.02 + lz * t,
+            )
             lit = np.minimum(lit, 0.5 + 5.0 * self.distance(px, py, pz) / t)
         lit = np.clip(lit, 0, 1)
         return 0.5 * near + 0.5 * far, lit * lit * (3 - 2 * lit)
