@@ -1,0 +1,107 @@
+"""Small shaded portraits, rendered from numbers alone, for training without any data set.
+
+A head and shoulders are ray-marched from a signed distance field, skin, eyes, mouth and clothes
+are painted in the head's own frame, and hair is drawn strand by strand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from srgan.portraits import features, headwear, setting, skin, strands, traits
+from srgan.portraits.geometry import Figure
+
+__all__ = ["render", "write_image_set"]
+
+
+def render(seed: int, *, person: int, size: int = 160) -> NDArray[np.uint8]:
+    """One photograph of one made-up person.
+
+    `person` (0 or more) fixes who it is: face, skin, hair, beard, whether they own glasses.
+    `seed` (0 or more) fixes the shot: pose, expression, light, backdrop, clothes, camera. `size`
+    is the side in pixels, 32 to 1024. Returns uint8 RGB of shape [size, size, 3]. A pure
+    function: the same arguments always give the same image.
+
+    Raises ValueError if an argument is out of range.
+    """
+    if seed < 0 or person < 0:
+        raise ValueError(f"seed and person must be 0 or more, not {seed} and {person}")
+    if not 32 <= size <= 1024:
+        raise ValueError(f"size must be 32 to 1024 pixels, not {size}")
+    who = traits.person(person)
+    how = traits.shot(seed, who)
+    rng = np.random.Generator(np.random.PCG64([seed, person]))
+    n = 2 * size
+    view = Figure(who, how).look(n)
+
+    coat = skin.skin(view, who, how, rng)
+    features.mouth(view, coat, who, how)
+    glints = features.eyes(view, coat, who, how)
+    strands.scalp(view, coat, who, rng)
+    setting.clothes(view, coat, who, how, rng)
+    lit = skin.shade(view, coat, how)
+    for where, light in glints:
+        lit[where] += light
+
+    scene = setting.backdrop(how, n, rng)
+    scene += (lit - scene) * view.cover[..., None]
+    alpha = view.cover.copy()
+    strands.brows_and_lashes(view, scene, alpha, who, how, rng)
+    strands.beard(view, scene, alpha, who, how, rng)
+    if how.glasses:
+        setting.glasses(view, scene, who, how)
+    setting.earrings(view, scene, alpha, who, how)
+    strands.hair(view, scene, alpha, who, how, rng)
+    if who.style == "beanie":
+        headwear.cap(view, scene, alpha, who, how)
+    elif who.style == "scarf":
+        headwear.scarf(view, scene, alpha, who, how)
+    return setting.expose(scene, how, rng)
+
+
+def write_image_set(
+    folder: Path,
+    *,
+    people: int,
+    shots: int,
+    seed: int = 0,
+    size: int = 160,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Render `people` x `shots` portraits to `folder`/person-0001/shot-1.png and so on.
+
+    Images that exist already are kept, so an interrupted run continues where it stopped; each
+    image appears whole or not at all. `seed` shifts both who is shown and how. `progress`, if
+    given, is called with (images done, images in all) after each one. Returns the number of
+    images of the set now present.
+
+    Raises ValueError if `people` or `shots` is negative or `size` out of range, OSError if the
+    folder cannot be written.
+    """
+    if people < 0 or shots < 0:
+        raise ValueError(f"people and shots must be 0 or more, not {people} and {shots}")
+    done, total = 0, people * shots
+    for number in range(1, people + 1):
+        home = folder / f"person-{number:04d}"
+        home.mkdir(parents=True, exist_ok=True)
+        for left in home.glob(".shot-*.part"):
+            left.unlink(missing_ok=True)
+        for take in range(1, shots + 1):
+            target = home / f"shot-{take}.png"
+            if not target.exists():
+                pixels = render(
+                    seed * 1_000_003 + take, person=seed * 1_000_003 + number, size=size
+                )
+                part = home / f".shot-{take}.part"
+                Image.fromarray(pixels).save(part, format="PNG")
+                os.replace(part, target)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return done

@@ -19,7 +19,9 @@ def lids(u: F32, who: Person, how: Shot) -> tuple[F32, F32]:
     return top, low
 
 
-def eyes(view: Surface, coat: Coat, who: Person, how: Shot) -> list[tuple[tuple[slice, slice], F32]]:
+def eyes(
+    view: Surface, coat: Coat, who: Person, how: Shot
+) -> list[tuple[tuple[slice, slice], F32]]:
     """Paint both eyes into `coat` and return their catch-lights as (window, [h, w, 3])."""
     lights = []
     for sign in (-1.0, 1.0):
@@ -74,17 +76,23 @@ def _eye(
     coat.gloss[where] *= 1 - inside
     coat.bump[where] *= 1 - inside
 
-    thick = 0.009 + 0.012 * np.clip(u / 0.14 + 0.3, 0, 1) * (0.4 + 0.6 * who.soft + who.makeup)
-    liner = np.clip((thick - np.abs(y - top - 0.004)) * unit * 0.7 + 0.4, 0, 1) * np.clip(near * 3, 0, 1)
+    thick = 0.007 + 0.009 * np.clip(u / 0.14 + 0.3, 0, 1) * (0.4 + 0.6 * who.soft + who.makeup)
+    liner = np.clip((thick - np.abs(y - top - 0.004)) * unit * 0.7 + 0.4, 0, 1) * np.clip(
+        near * 3, 0, 1
+    )
     liner *= np.clip((0.15 * who.eye - np.abs(u)) * unit * 0.5 + 0.5, 0, 1)
     coat.blend(where, liner * (0.7 + 0.25 * who.soft), linear((34, 22, 18)))
-    under = np.clip((0.006 - np.abs(y - low)) * unit + 0.3, 0, 1) * near * np.clip(u * 8 + 0.6, 0, 1)
+    under = (
+        np.clip((0.006 - np.abs(y - low)) * unit + 0.3, 0, 1) * near * np.clip(u * 8 + 0.6, 0, 1)
+    )
     coat.blend(where, under * 0.55 * inside, linear((60, 38, 32)))
 
     h = (gx + how.light[0] * 0.03 + sign * who.eye_gap, gy + 0.01 + 0.012 + how.light[1] * 0.022)
     glint = np.clip((0.0155 - np.hypot(x - h[0], y - h[1])) * unit + 0.6, 0, 1)
     wet = 0.3 * spot(x - h[0], y - h[1], (0, 0), (0.035, 0.03)) * (r < 1)
-    faint = 0.25 * np.clip((0.012 - np.hypot(a + how.light[0] * 0.035, b + 0.03)) * unit + 0.5, 0, 1)
+    faint = 0.25 * np.clip(
+        (0.012 - np.hypot(a + how.light[0] * 0.035, b + 0.03)) * unit + 0.5, 0, 1
+    )
     amount = (glint + 0.25 * wet + faint) * inside
     return np.asarray(amount[..., None] * how.key * 0.42, np.float32)
 
@@ -94,7 +102,7 @@ def mouth(view: Surface, coat: Coat, who: Person, how: Shot) -> None:
     where = view.window((0, -0.57, 0.68), 0.42)
     x, y, unit = view.hx[where], view.hy[where], view.unit
     smile = how.smile
-    half = 0.2 * who.mouth * (1 + 0.24 * max(smile, 0) - 0.1 * how.opening * (smile < 0.35))
+    half = 0.222 * who.mouth * (1 + 0.24 * max(smile, 0) - 0.1 * how.opening * (smile < 0.35))
     full = who.lips * (1 - 0.22 * max(smile, 0))
     q = np.abs(x) / half
     s = np.clip(1 - q * q, 0, 1)
@@ -114,7 +122,9 @@ def mouth(view: Surface, coat: Coat, who: Person, how: Shot) -> None:
     coat.bump[where] += lower * (0.11 * full * v * (1 - v) + 0.0016 * crinkle)
     coat.bump[where] -= 0.006 * np.exp(-(((y - low + 0.02) / 0.018) ** 2)) * s
     pale = min(who.tone / 7, 1.0)
-    natural = who.skin * (np.array([0.86, 0.52, 0.53], np.float32) + np.array([0, 0.12, 0.14], np.float32) * pale)
+    natural = who.skin * (
+        np.array([0.86, 0.52, 0.53], np.float32) + np.array([0, 0.12, 0.14], np.float32) * pale
+    )
     colour = natural if how.lipstick is None else how.lipstick * 0.75 + natural * 0.25
     shade = 1 - 0.1 * crinkle * 0.6
     strength = 0.62 + 0.3 * who.soft if how.lipstick is None else 0.95
@@ -122,7 +132,9 @@ def mouth(view: Surface, coat: Coat, who: Person, how: Shot) -> None:
     coat.blend(where, lower * strength, colour * shade[..., None])
     wet = 0.45 + 0.7 * (how.lipstick is not None)
     coat.gloss[where] += lower * wet * (0.5 + 0.5 * spot(x, v, (0, 0.4), (0.12, 0.2))) + upper * 0.2
-    corner = spot(np.abs(x), y, (half, -0.575 + 0.075 * smile - 0.02 * max(smile, 0)), (0.022, 0.015))
+    corner = spot(
+        np.abs(x), y, (half, -0.575 + 0.075 * smile - 0.02 * max(smile, 0)), (0.022, 0.015)
+    )
     coat.tint(where, corner * 0.8, np.array([0.42, 0.32, 0.32], np.float32))
 
     if opening > 0.004:
@@ -130,8 +142,10 @@ def mouth(view: Surface, coat: Coat, who: Person, how: Shot) -> None:
         coat.blend(where, gap, _inside(x, y, roof, floor, s, smile, unit))
         coat.gloss[where] *= 1 - 0.8 * gap
         coat.bump[where] *= 1 - gap
-    seam = np.exp(-(((y - floor) / 0.009) ** 2)) * within if opening < 0.02 else (
-        np.exp(-(((y - roof) / 0.006) ** 2)) * within * 0.6
+    seam = (
+        np.exp(-(((y - floor) / 0.009) ** 2)) * within
+        if opening < 0.02
+        else (np.exp(-(((y - roof) / 0.006) ** 2)) * within * 0.6)
     )
     coat.tint(where, seam * 0.85, np.array([0.28, 0.17, 0.17], np.float32))
 
@@ -140,7 +154,9 @@ def _inside(x: F32, y: F32, roof: F32, floor: F32, s: F32, smile: float, unit: f
     """Teeth, tongue and darkness between parted lips, [h, w, 3] albedo."""
     mouth_ = np.empty((*x.shape, 3), np.float32)
     mouth_[:] = linear((52, 20, 20))
-    mouth_ += (linear((150, 76, 76)) - mouth_) * spot(x, y - floor, (0, 0.005), (0.07, 0.014))[..., None]
+    mouth_ += (linear((150, 76, 76)) - mouth_) * spot(x, y - floor, (0, 0.005), (0.07, 0.014))[
+        ..., None
+    ]
     bent = np.sign(x) * np.abs(x) ** 0.92 * 1.12
     pitch = 0.042
     cell = bent / pitch

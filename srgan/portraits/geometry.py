@@ -9,7 +9,7 @@ from PIL import Image
 
 from srgan.portraits.traits import F32, Person, Shot
 
-GRID = 84
+GRID = 92
 PIVOT = np.array([0.0, -0.7, -0.15], np.float32)
 CENTRE_Y = -0.13
 HALF = 1.56
@@ -118,11 +118,11 @@ class Figure:
         w, smile = self.who, max(self.how.smile, 0.0)
         side = np.abs(x)
         d = _ellipsoid(x, y, z, (0, 0.28, -0.16), (0.69 * w.head, 0.74, 0.84))
-        d = _join(d, _ellipsoid(x, y, z, (0, -0.2, 0.06), (0.57 * w.head, 0.79, 0.62)), 0.14)
-        jaw = (0.25 * w.jaw, -0.53, 0.12)
+        d = _join(d, _ellipsoid(x, y, z, (0, -0.2, 0.06), (0.54 * w.head, 0.79, 0.62)), 0.14)
+        jaw = (0.235 * w.jaw, -0.5, 0.12)
         d = _join(d, _ellipsoid(side, y, z, jaw, (0.2, 0.29, 0.4)), 0.2)
         chin = (0, -0.83 * w.chin, 0.39)
-        d = _join(d, _ellipsoid(x, y, z, chin, (0.17 * w.jaw, 0.15, 0.17)), 0.22)
+        d = _join(d, _ellipsoid(x, y, z, chin, (0.15 * w.jaw, 0.14, 0.17)), 0.2)
         cheek = (0.34, -0.19 + 0.04 * smile, 0.365 + 0.02 * smile)
         size = w.cheek * (1 + 0.08 * smile)
         d = _join(d, _ellipsoid(side, y, z, cheek, (0.19 * size, 0.16 * size, 0.2)), 0.22)
@@ -163,11 +163,11 @@ class Figure:
         d = np.sqrt(a * a + c * c * 1.1) - (0.345 + 0.05 * t * t) * w.neck
         wide = 1.5 * (1.08 - 0.16 * w.soft)
         d = np.maximum(d, y - 0.1)
-        return _join(d, _ellipsoid(x, y, z, (0, -2.3, -0.3), (wide, 0.98, 0.66)), 0.34)
+        return _join(d, _ellipsoid(x, y, z, (0, -2.24, -0.3), (wide, 0.98, 0.66)), 0.34)
 
     def distance(self, x: F32, y: F32, z: F32) -> F32:
         """Signed distance to the whole figure, from world coordinates."""
-        return _join(self.head(*self.to_head(x, y, z)), self.body(x, y, z), 0.05)
+        return _join(self.head(*self.to_head(x, y, z)), self.body(x, y, z), 0.1)
 
     def look(self, n: int) -> Surface:
         """The surface seen by an orthographic camera of [n, n] pixels."""

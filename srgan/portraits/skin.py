@@ -78,14 +78,16 @@ def skin(view: Surface, who: Person, how: Shot, rng: np.random.Generator) -> Coa
     under = spot(side, y, (who.eye_gap - 0.01, -0.12), (0.11, 0.05)) * (0.4 + 0.8 * who.age)
     socket = spot(side, y, (who.eye_gap - 0.03, 0.07), (0.15, 0.06))
     coat.tint(ALL, (under * 0.6 + socket * 0.5) * face, np.array([0.78, 0.7, 0.72], np.float32))
-    coat.tint(ALL, spot(x, y, (0, 0.5), (0.4, 0.25)) * face, np.array([1.03, 1.02, 0.97], np.float32))
+    coat.tint(
+        ALL, spot(x, y, (0, 0.5), (0.4, 0.25)) * face, np.array([1.03, 1.02, 0.97], np.float32)
+    )
     if who.beard != "none" or who.soft < 0.3:
         shadow = beard_area(view) * (0.5 if who.beard == "none" else 0.85)
         coat.tint(ALL, shadow * face, np.array([0.8, 0.84, 0.88], np.float32))
     _marks(coat, view, who, face, rng)
     pores = noise(rng, n, n // 2) + 0.7 * noise(rng, n, n // 4)
-    coat.bump += pores * (0.00085 + 0.0009 * who.age) * view.head
-    coat.albedo *= 1 + (pores * 0.012)[..., None]
+    coat.bump += pores * (0.0004 + 0.0003 * who.age) * view.head
+    coat.albedo *= 1 + (pores * 0.008)[..., None]
     coat.gloss += 0.25 * spot(x, y, (0, -0.1), (0.16, 0.3)) + 0.12 * spot(
         x, y, (0, 0.45), (0.35, 0.2)
     )
@@ -97,7 +99,9 @@ def skin(view: Surface, who: Person, how: Shot, rng: np.random.Generator) -> Coa
 def beard_area(view: Surface) -> F32:
     """Where a beard would grow, [n, n] in 0..1."""
     x, y, side = view.hx, view.hy, np.abs(view.hx)
-    line = -0.36 - 0.18 * np.clip(1 - (side / 0.42) ** 2, 0, 1) + 0.55 * np.clip(side - 0.46, 0, 1) * 4
+    line = (
+        -0.36 - 0.18 * np.clip(1 - (side / 0.42) ** 2, 0, 1) + 0.55 * np.clip(side - 0.46, 0, 1) * 4
+    )
     cheeks = np.clip((line - y) / 0.07, 0, 1) * np.clip((view.hz + 0.12) / 0.1, 0, 1)
     lip = np.clip((0.3 - side) / 0.06, 0, 1) * np.clip((-0.4 - y) / 0.04, 0, 1)
     mouth = spot(x, y, (0, -0.585), (0.17, 0.05))
@@ -109,10 +113,12 @@ def _marks(coat: Coat, view: Surface, who: Person, face: F32, rng: np.random.Gen
     n = view.x.shape[0]
     own = np.random.Generator(np.random.PCG64([31337, who.key]))
     if who.freckles > 0.25:
-        specks = np.clip(noise(rng, n, n // 5) - 1.05, 0, 0.7) + np.clip(noise(rng, n, n // 3) - 1.4, 0, 0.6)
+        specks = np.clip(noise(rng, n, n // 5) - 1.05, 0, 0.7) + np.clip(
+            noise(rng, n, n // 3) - 1.4, 0, 0.6
+        )
         where = spot(view.hx, view.hy, (0, -0.16), (0.38, 0.17)) + 0.2
-        dark = np.array([0.72, 0.55, 0.45], np.float32)
-        coat.tint(ALL, np.clip(specks * where * face * who.freckles * 2.2, 0, 0.9), dark)
+        dark = np.array([0.74, 0.62, 0.54], np.float32)
+        coat.tint(ALL, np.clip(specks * where * face * who.freckles * 1.9, 0, 0.9), dark)
     for _ in range(int(own.integers(0, 3))):
         at = (float(own.uniform(-0.42, 0.42)), float(own.uniform(-0.8, -0.15)))
         rows, columns = view.window((*at, 0.6), 0.1)
@@ -142,14 +148,16 @@ def _folds(coat: Coat, view: Surface, who: Person, how: Shot, face: F32) -> None
         corner = np.arctan2(y - 0.01, side - 0.38)
         crow = np.cos(corner * 17) * spot(side, y, (0.5, 0.0), (0.055, 0.08)) * (0.4 + smile)
         bags = np.exp(-((segment(side, y, (0.2, -0.13), (0.37, -0.11)) / 0.014) ** 2))
-        bump += old * (0.0045 * lines + 0.004 * crow - 0.007 * bags)
+        bump += old * (0.003 * lines + 0.0025 * crow - 0.005 * bags)
         crease = np.clip(-lines, 0, 1) * 0.35 + np.clip(-crow, 0, 1) * 0.3 + bags * 0.35
         coat.tint(where, crease * old * mask, np.array([0.72, 0.6, 0.58], np.float32))
     tip = -0.29 * who.nose_length
     for sign in (-1.0, 1.0):
         hole = spot(x, y, (sign * 0.06 * who.nose_width, tip - 0.083), (0.027, 0.013))
         coat.tint(where, np.clip(hole * 1.5, 0, 0.92), np.array([0.13, 0.06, 0.05], np.float32))
-        wing = segment(x, y, (sign * 0.135 * who.nose_width, tip + 0.02), (sign * 0.125, tip - 0.08))
+        wing = segment(
+            x, y, (sign * 0.135 * who.nose_width, tip + 0.02), (sign * 0.125, tip - 0.08)
+        )
         bump -= 0.008 * np.exp(-((wing / 0.016) ** 2))
 
 
@@ -177,8 +185,10 @@ def shade(view: Surface, coat: Coat, how: Shot) -> F32:
     for c in range(3):
         soft = np.clip((facing + WRAP[c]) / (1 + WRAP[c]), 0, 1) ** 1.25
         through = reach ** (0.7 + 0.3 * c) if c < 2 else reach
-        light = how.key[c] * soft * through * 0.5
+        light = how.key[c] * soft * through * 0.42
         fill = ambient ** (0.75 if c == 0 else 1.0)
         light += fill * (how.sky[c] * sky + how.ground[c] * (1 - sky)) + rim * how.rim[c] * 0.6
-        result[..., c] = coat.albedo[..., c] * light + how.key[c] * 0.2 * shine + 0.06 * rim * how.rim[c]
+        result[..., c] = (
+            coat.albedo[..., c] * light + how.key[c] * 0.2 * shine + 0.06 * rim * how.rim[c]
+        )
     return result

@@ -17,8 +17,8 @@ SKIN = np.array(
     np.float32,
 )  # fmt: skip
 HAIR = {
-    "black": (24, 20, 19), "espresso": (48, 33, 25), "brown": (84, 57, 38),
-    "chestnut": (112, 70, 42), "auburn": (124, 58, 32), "ginger": (182, 96, 46),
+    "black": (27, 23, 22), "espresso": (48, 33, 25), "brown": (84, 57, 38),
+    "chestnut": (112, 70, 42), "auburn": (112, 60, 40), "ginger": (168, 96, 54),
     "dark blonde": (158, 124, 82), "blonde": (212, 178, 124), "platinum": (230, 216, 190),
     "grey": (142, 140, 138), "silver": (205, 203, 200), "teal": (40, 118, 122),
     "rose": (190, 92, 118),
@@ -27,8 +27,10 @@ IRIS = {
     "dark brown": (62, 36, 20), "brown": (104, 62, 30), "hazel": (128, 98, 50),
     "green": (92, 118, 72), "blue": (88, 128, 168), "grey": (122, 136, 146),
 }  # fmt: skip
-SHORT_STYLES = ("crop", "quiff", "side part", "buzz", "curls", "afro", "bald", "messy", "beanie")
-LONG_STYLES = ("long", "waves", "bob", "curls", "afro", "bun", "fringe", "pulled back", "scarf")
+SHORT_STYLES = ("crop", "quiff", "side part", "buzz", "curls", "afro", "bald", "messy", "beanie",
+                "crop", "side part", "side part", "quiff")  # fmt: skip
+LONG_STYLES = ("long", "waves", "bob", "curls", "afro", "bun", "fringe", "pulled back", "scarf",
+               "long", "waves", "bob", "beanie")  # fmt: skip
 
 
 def linear(rgb: tuple[float, ...] | F32) -> F32:
@@ -46,6 +48,7 @@ class Person:
     tone: float
     skin: F32
     hair: F32
+    natural: F32
     iris: F32
     style: str
     soft: float
@@ -136,7 +139,7 @@ def _hair_colour(rng: np.random.Generator, tone: float, age: float) -> str:
         return "silver" if rng.random() < 0.5 else "grey"
     if rng.random() < 0.05:
         return "teal" if rng.random() < 0.5 else "rose"
-    light = ("espresso", "brown", "chestnut", "auburn", "ginger", "dark blonde", "blonde",
+    light = ("black", "black", "espresso", "espresso", "brown", "brown", "chestnut", "auburn", "ginger", "dark blonde", "blonde",
              "platinum")  # fmt: skip
     middle = ("black", "espresso", "espresso", "brown", "chestnut", "dark blonde")
     deep = ("black", "black", "black", "espresso", "brown")
@@ -158,7 +161,10 @@ def person(key: int) -> Person:
     tone, skin = _skin(rng)
     styles = LONG_STYLES if rng.random() < 0.12 + 0.76 * soft else SHORT_STYLES
     style = styles[int(rng.integers(len(styles)))]
+    if style == "bald" and rng.random() > 0.3 + 0.5 * age:
+        style = "buzz"
     colour = _hair_colour(rng, tone, age)
+    natural = HAIR["brown" if colour in ("teal", "rose") else colour]
     kinds = ("none", "none", "stubble", "stubble", "full", "goatee", "moustache", "full")
     beard = kinds[int(rng.integers(len(kinds)))] if soft < 0.42 else "none"
 
@@ -166,13 +172,13 @@ def person(key: int) -> Person:
         return float(mean + np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
 
     return Person(
-        tone=tone, skin=skin, hair=linear(HAIR[colour]), iris=_iris(rng, tone), style=style,
+        tone=tone, skin=skin, hair=linear(HAIR[colour]), natural=linear(natural), iris=_iris(rng, tone), style=style,
         soft=soft, age=age, head=near(1.0, 0.035), jaw=near(1.06 - 0.17 * soft, 0.06),
         chin=near(1.03 - 0.1 * soft, 0.05), cheek=near(1.0, 0.12), brow=near(1.15 - 0.5 * soft, 0.1),
         nose_width=near(0.95 + 0.035 * tone - 0.1 * soft, 0.08), nose_length=near(1.0, 0.06),
         nose_height=near(1.06 - 0.025 * tone - 0.05 * soft, 0.07),
         lips=near(0.86 + 0.05 * tone + 0.18 * soft - 0.15 * age, 0.1), mouth=near(1.0, 0.06),
-        eye=near(0.98 + 0.1 * soft, 0.05), eye_gap=near(0.288, 0.009), eye_tilt=near(0.05, 0.05),
+        eye=near(1.05 + 0.09 * soft, 0.05), eye_gap=near(0.288, 0.009), eye_tilt=near(0.05, 0.05),
         fold=float(np.clip(rng.normal(0.8, 0.3), 0.15, 1)), brow_weight=near(1.15 - 0.35 * soft, 0.15),
         brow_arch=near(0.5 + 0.5 * soft, 0.25), brow_dark=near(0.62, 0.1), ears=near(1.0, 0.08),
         neck=near(1.07 - 0.22 * soft, 0.04),
@@ -187,7 +193,7 @@ def person(key: int) -> Person:
         ),
         earrings=int(rng.integers(1, 4)) if rng.random() < 0.1 + 0.5 * soft else 0,
         makeup=float(rng.random() * max(0.0, soft - 0.4) * 1.6),
-        wrap_colour=_hsv(rng.random(), rng.uniform(0.15, 0.6), rng.uniform(0.3, 0.85)), key=key,
+        wrap_colour=_hsv(rng.random(), rng.uniform(0.1, 0.5), rng.uniform(0.3, 0.8)), key=key,
     )  # fmt: skip
 
 
@@ -210,7 +216,7 @@ def shot(seed: int, who: Person) -> Shot:
     hue, spread = rng.random(), rng.normal(0, 0.12)
     backdrops = ("studio", "bokeh", "garden", "room", "window", "sky", "dusk")
     garments = ("tee", "knit", "vee", "turtleneck", "shirt", "blazer", "stripes", "hoodie", "plaid")
-    cloth = _hsv(rng.random(), rng.uniform(0.05, 0.65), rng.uniform(0.15, 0.9))
+    cloth = _hsv(rng.random(), rng.uniform(0.03, 0.55), rng.uniform(0.15, 0.72))
     lips = _hsv(rng.normal(0.98, 0.025) % 1, rng.uniform(0.5, 0.8), rng.uniform(0.45, 0.75))
     return Shot(
         yaw=float(yaw), pitch=float(pitch), roll=float(roll), smile=smile,
@@ -224,17 +230,17 @@ def shot(seed: int, who: Person) -> Shot:
         rim_side=-side, backdrop=backdrops[int(rng.integers(len(backdrops)))],
         palette=np.stack(
             [
-                _hsv((hue + spread * i) % 1, rng.uniform(0.08, 0.5), rng.uniform(0.25, 0.85))
+                _hsv((hue + spread * i) % 1, rng.uniform(0.05, 0.42), rng.uniform(0.4, 0.9))
                 for i in range(4)
             ]
         ),
         garment=garments[int(rng.integers(len(garments)))], cloth=cloth,
         cloth_two=_hsv(rng.random(), rng.uniform(0.0, 0.4), rng.uniform(0.6, 0.95)),
         lipstick=lips if rng.random() < who.makeup else None,
-        zoom=float(rng.uniform(0.97, 1.06)),
+        zoom=float(rng.uniform(1.0, 1.1)),
         shift=(float(rng.normal(0, 0.04)), float(rng.normal(0, 0.025))),
-        exposure=float(rng.uniform(0.86, 1.12)),
+        exposure=float(rng.uniform(0.84, 1.06) * (0.94 + 0.05 * who.tone)),
         balance=(1 + rng.normal(0, 0.025) * np.array([1, 0, -1])).astype(np.float32),
-        grain=float(rng.uniform(0.003, 0.011)), vignette=float(rng.uniform(0.05, 0.35)),
+        grain=float(rng.uniform(0.002, 0.007)), vignette=float(rng.uniform(0.05, 0.35)),
         contrast=float(rng.uniform(0.0, 0.35)),
     )  # fmt: skip
