@@ -1,0 +1,155 @@
+"""The command line of ``build_pairs``, by Beam's conventions."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import yaml
+
+from beam_jobs.console import ProgressLine, summary
+from beam_jobs.runners import LOCAL
+from srgan.config import DatasetConfig, parse
+from srgan.errors import ConfigError, SrganError
+from srgan.workspace import prepare_environment
+
+if TYPE_CHECKING:
+    from beam_jobs.build_pairs import BuildResult
+
+_DESCRIPTION = "Build an immutable dataset of LR/HR TFRecord pairs from an image set."
+_EPILOG = """\
+Options of Beam's own follow the same line, e.g. --runner=flink --job_endpoint=localhost:8099.
+Names may be written with - or _. An interrupted build goes on when it is run again.
+"""
+# The job writes each option as it does; Beam's are written with an underscore.
+_CONFIG_OPTIONS = tuple(DatasetConfig.model_fields)
+
+
+class Build(Protocol):
+    """The signature of :func:`beam_jobs.build_pairs.build` that the command needs."""
+
+    def __call__(
+        self,
+        image_set: str,
+        root: str,
+        config: DatasetConfig,
+        *,
+        runner: str,
+        workers: int,
+        pipeline_args: Sequence[str],
+        progress: ProgressLine,
+    ) -> BuildResult: ...
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+
+def run_command(argv: Sequence[str] | None, build: Build) -> int:
+    """Parse, build, say what was built; errors for people in one line on stderr."""
+    prepare_environment()
+    try:
+        options, beam_args = make_parser().parse_known_args(argv)
+        config = config_from(vars(options))
+        with ProgressLine() as line:
+            result = build(
+                options.input,
+                options.output,
+                config,
+                runner=options.runner,
+                workers=options.workers,
+                pipeline_args=beam_args,
+                progress=line,
+            )
+    except SrganError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    summary(result)
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options of the job; those of the dataset come from :class:`DatasetConfig`."""
+    parser = _Parser(
+        prog="python -m beam_jobs.build_pairs",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    job = parser.add_argument_group("job")
+    job.add_argument(
+        "--input",
+        required=True,
+        metavar="PLACE",
+        help="image set: a folder (nested), a quoted glob, or gs://bucket/prefix",
+    )
+    job.add_argument(
+        "--output",
+        required=True,
+        metavar="PLACE",
+        help="folder or gs:// prefix in which the dataset <name>-<build id> is made",
+    )
+    job.add_argument(
+        "--runner",
+        default=LOCAL,
+        help="local, flink, dataflow, or the name of one of Beam's runners (default: local)",
+    )
+    job.add_argument(
+        "--workers",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="processes of the local runner; 0 chooses by the size of the image set (default: 0)",
+    )
+    dataset = parser.add_argument_group("dataset")
+    for name in _CONFIG_OPTIONS:
+        field = DatasetConfig.model_fields[name]
+        text = (field.description or "").replace("%", "%%")
+        default = "" if field.default is None else f" (default: {field.default})"
+        names = sorted({f"--{name.replace('_', '-')}", f"--{name}"})
+        dataset.add_argument(
+            *names, dest=name, metavar=_metavar(field.annotation), help=text + default
+        )
+    return parser
+
+
+def config_from(options: dict[str, Any]) -> DatasetConfig:
+    """The dataset's settings; :class:`ConfigError` names the option that is wrong."""
+    tree = {}
+    for name in _CONFIG_OPTIONS:
+        text = options.get(name)
+        if text is None:
+            continue
+        is_text = DatasetConfig.model_fields[name].annotation is str
+        tree[name] = text if is_text else _value(name, text)
+    return parse(DatasetConfig, tree, "options")
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--{name.replace('_', '-')}: {text!r} is no value") from None
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+_natural.__name__ = "number"
+
+
+def _metavar(annotation: Any) -> str:
+    if annotation is str:
+        return "TEXT"
+    return "X" if annotation is float else "N"
