@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.portraits import features, headwear, setting, skin, strands, traits
+from srgan.portraits import features, hair, headwear, setting, skin, strands, traits
 from srgan.portraits.geometry import Figure
 
 __all__ = ["render", "write_image_set"]
@@ -43,25 +43,25 @@ def render(seed: int, *, person: int, size: int = 160) -> NDArray[np.uint8]:
     coat = skin.skin(view, who, how, rng)
     features.mouth(view, coat, who, how)
     glints = features.eyes(view, coat, who, how)
-    strands.scalp(view, coat, who, rng)
+    hair.scalp(view, coat, who, rng)
     setting.clothes(view, coat, who, how, rng)
     lit = skin.shade(view, coat, how)
     for where, light in glints:
         lit[where] += light
 
     scene = setting.backdrop(how, n, rng)
+    locks, covered = hair.hair(view, scene, who, how, rng)
     scene += (lit - scene) * view.cover[..., None]
-    alpha = view.cover.copy()
-    strands.brows_and_lashes(view, scene, alpha, who, how, rng)
-    strands.beard(view, scene, alpha, who, how, rng)
+    strands.brows_and_lashes(view, scene, who, how, rng)
+    strands.beard(view, scene, who, how, rng)
     if how.glasses:
         setting.glasses(view, scene, who, how)
-    setting.earrings(view, scene, alpha, who, how)
-    strands.hair(view, scene, alpha, who, how, rng)
+    setting.earrings(view, scene, who, how)
+    scene[covered] = locks[covered]
     if who.style == "beanie":
-        headwear.cap(view, scene, alpha, who, how)
+        headwear.cap(view, scene, who, how)
     elif who.style == "scarf":
-        headwear.scarf(view, scene, alpha, who, how)
+        headwear.scarf(view, scene, who, how)
     return setting.expose(scene, how, rng)
 
 

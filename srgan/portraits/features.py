@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from srgan.portraits.geometry import Surface
-from srgan.portraits.skin import Coat, spot
-from srgan.portraits.traits import F32, Person, Shot, linear
+from srgan.portraits.skin import Coat, Window, spot
+from srgan.portraits.traits import Floats, Person, Shot, linear
 
 
-def lids(u: F32, who: Person, how: Shot) -> tuple[F32, F32]:
+def lids(u: Floats, who: Person, how: Shot) -> tuple[Floats, Floats]:
     """Heights of the upper and lower lid edge at `u` head units outward from an eye's centre."""
     q = np.clip(np.abs(u + 0.012) / (0.142 * who.eye), 0, 1)
     r = np.clip(np.abs(u - 0.02) / (0.142 * who.eye), 0, 1)
@@ -19,9 +19,7 @@ def lids(u: F32, who: Person, how: Shot) -> tuple[F32, F32]:
     return top, low
 
 
-def eyes(
-    view: Surface, coat: Coat, who: Person, how: Shot
-) -> list[tuple[tuple[slice, slice], F32]]:
+def eyes(view: Surface, coat: Coat, who: Person, how: Shot) -> list[tuple[Window, Floats]]:
     """Paint both eyes into `coat` and return their catch-lights as (window, [h, w, 3])."""
     lights = []
     for sign in (-1.0, 1.0):
@@ -32,9 +30,9 @@ def eyes(
 
 
 def _eye(
-    coat: Coat, where: tuple[slice, slice], sign: float, x: F32, y: F32, unit: float, who: Person,
+    coat: Coat, where: Window, sign: float, x: Floats, y: Floats, unit: float, who: Person,
     how: Shot,
-) -> F32:  # fmt: skip
+) -> Floats:  # fmt: skip
     u = sign * x - who.eye_gap
     top, low = lids(u, who, how)
     inside = np.clip(np.minimum(top - y, y - low) * unit + 0.5, 0, 1)
@@ -54,7 +52,7 @@ def _eye(
     coat.tint(where, rim * 0.5, np.array([0.9, 0.68, 0.66], np.float32))
 
     white = np.empty((*x.shape, 3), np.float32)
-    white[:] = linear((226, 216, 210))
+    white[:] = linear((208, 198, 192))
     ball = np.clip(1 - (u / 0.17) ** 2 * 0.75 - (y / 0.13) ** 2 * 0.5, 0.2, 1)
     white *= ball[..., None]
     duct = spot(u, y, (-0.135, -0.008), (0.02, 0.02))[..., None]
@@ -65,7 +63,7 @@ def _eye(
     r = np.hypot(a, b) / radius
     angle = np.arctan2(b, a)
     fibre = np.sin(angle * 23 + 3 * np.sin(angle * 5)) * 0.5 + np.sin(angle * 41 + 9 * r) * 0.5
-    iris = who.iris * (1 + (0.3 * fibre + 1.0 * (b < 0) * np.clip(r, 0, 1))[..., None])
+    iris = who.iris * (1 + (0.3 * fibre + 0.55 * (b < 0) * np.clip(r, 0, 1))[..., None])
     iris *= (1.15 - 0.8 * np.clip((r - 0.72) / 0.28, 0, 1))[..., None]
     iris[:] += np.exp(-(((r - 0.48) / 0.12) ** 2))[..., None] * who.iris * 0.5
     edge = radius * unit
@@ -139,7 +137,7 @@ def mouth(view: Surface, coat: Coat, who: Person, how: Shot) -> None:
 
     if opening > 0.004:
         gap = np.clip(np.minimum(roof - y, y - floor) * unit + 0.5, 0, 1) * within
-        coat.blend(where, gap, _inside(x, y, roof, floor, s, smile, unit))
+        coat.blend(where, gap, _inside(x, y, roof, floor, smile, unit))
         coat.gloss[where] *= 1 - 0.8 * gap
         coat.bump[where] *= 1 - gap
     seam = (
@@ -150,7 +148,7 @@ def mouth(view: Surface, coat: Coat, who: Person, how: Shot) -> None:
     coat.tint(where, seam * 0.85, np.array([0.28, 0.17, 0.17], np.float32))
 
 
-def _inside(x: F32, y: F32, roof: F32, floor: F32, s: F32, smile: float, unit: float) -> F32:
+def _inside(x: Floats, y: Floats, roof: Floats, floor: Floats, smile: float, unit: float) -> Floats:
     """Teeth, tongue and darkness between parted lips, [h, w, 3] albedo."""
     mouth_ = np.empty((*x.shape, 3), np.float32)
     mouth_[:] = linear((52, 20, 20))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from srgan.portraits.traits import F32, Person, Shot
+from srgan.portraits.traits import Floats, Person, Shot
 
 GRID = 92
 PIVOT = np.array([0.0, -0.7, -0.15], np.float32)
@@ -22,29 +22,32 @@ class Surface:
     `x`, `y`, `z` are world positions, `hx`, `hy`, `hz` the same points in the head's own frame,
     `normal` [n, n, 3] unit normals, `cover` 0..1 is how much of the pixel the figure fills,
     `head` 0..1 tells head from body, `open` is ambient openness, `lit` is the key light's reach.
-    `rotation` [3, 3] turns head coordinates into world ones; `unit` is pixels per head unit.
+    `rotation` [3, 3] turns head coordinates, y stretched by `tall`, into world ones; `unit` is
+    pixels per head unit.
     """
 
-    x: F32
-    y: F32
-    z: F32
-    hx: F32
-    hy: F32
-    hz: F32
-    normal: F32
-    cover: F32
-    head: F32
-    open: F32
-    lit: F32
-    rotation: F32
+    x: Floats
+    y: Floats
+    z: Floats
+    hx: Floats
+    hy: Floats
+    hz: Floats
+    normal: Floats
+    cover: Floats
+    head: Floats
+    open: Floats
+    lit: Floats
+    rotation: Floats
+    tall: float
     unit: float
     centre: tuple[float, float]
 
-    def to_world(self, points: F32) -> F32:
+    def to_world(self, points: Floats) -> Floats:
         """Head-frame points [..., 3] in the world frame."""
-        return (points - PIVOT) @ self.rotation.T + PIVOT
+        tall = np.array([1, self.tall, 1], np.float32)
+        return np.asarray((points * tall - PIVOT) @ self.rotation.T + PIVOT, np.float32)
 
-    def to_pixel(self, points: F32) -> tuple[F32, F32]:
+    def to_pixel(self, points: Floats) -> tuple[Floats, Floats]:
         """Columns and rows, as floats, of world points [..., 3]."""
         n = self.x.shape[0]
         column = (points[..., 0] - self.centre[0]) * self.unit + n / 2
@@ -61,38 +64,40 @@ class Surface:
         )
 
 
-def rotation(yaw: float, pitch: float, roll: float) -> F32:
+def rotation(yaw: float, pitch: float, roll: float) -> Floats:
     """The [3, 3] matrix of a head turn: yaw about y, then pitch about x, then roll about z."""
     (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return (about_z @ about_x @ about_y).astype(np.float32)
+    return np.asarray(about_z @ about_x @ about_y, np.float32)
 
 
-def upsample(small: F32, n: int) -> F32:
+def upsample(small: Floats, n: int) -> Floats:
     """A [m, k] map resized to [n, n] with a bicubic filter."""
     return np.asarray(Image.fromarray(small).resize((n, n), Image.Resampling.BICUBIC))
 
 
-def _ellipsoid(x: F32, y: F32, z: F32, c: tuple[float, ...], r: tuple[float, ...]) -> F32:
+def _ellipsoid(
+    x: Floats, y: Floats, z: Floats, c: tuple[float, ...], r: tuple[float, ...]
+) -> Floats:
     a, b, d = (x - c[0]) / r[0], (y - c[1]) / r[1], (z - c[2]) / r[2]
     near = a * a + b * b + d * d
     a, b, d = a / r[0], b / r[1], d / r[2]
-    return (near - np.sqrt(near)) / np.sqrt(a * a + b * b + d * d + 1e-9)
+    return np.asarray((near - np.sqrt(near)) / np.sqrt(a * a + b * b + d * d + 1e-9))
 
 
-def _sphere(x: F32, y: F32, z: F32, c: tuple[float, ...], r: float) -> F32:
+def _sphere(x: Floats, y: Floats, z: Floats, c: tuple[float, ...], r: float) -> Floats:
     a, b, d = x - c[0], y - c[1], z - c[2]
-    return np.sqrt(a * a + b * b + d * d) - r
+    return np.asarray(np.sqrt(a * a + b * b + d * d) - r)
 
 
-def _join(a: F32, b: F32, k: float) -> F32:
+def _join(a: Floats, b: Floats, k: float) -> Floats:
     h = np.maximum(k - np.abs(a - b), 0)
     return np.minimum(a, b) - h * h * (0.25 / k)
 
 
-def _carve(a: F32, b: F32, k: float) -> F32:
+def _carve(a: Floats, b: Floats, k: float) -> Floats:
     return -_join(-a, b, k)
 
 
@@ -103,17 +108,17 @@ class Figure:
         self.who, self.how = who, how
         self.rotation = rotation(how.yaw, how.pitch, how.roll)
 
-    def to_head(self, x: F32, y: F32, z: F32) -> tuple[F32, F32, F32]:
+    def to_head(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
         """World coordinates in the head's own frame."""
         m = self.rotation
         a, b, c = x - PIVOT[0], y - PIVOT[1], z - PIVOT[2]
         return (
             a * m[0, 0] + b * m[1, 0] + c * m[2, 0] + PIVOT[0],
-            a * m[0, 1] + b * m[1, 1] + c * m[2, 1] + PIVOT[1],
+            (a * m[0, 1] + b * m[1, 1] + c * m[2, 1] + PIVOT[1]) / np.float32(self.who.tall),
             a * m[0, 2] + b * m[1, 2] + c * m[2, 2] + PIVOT[2],
         )
 
-    def head(self, x: F32, y: F32, z: F32) -> F32:
+    def head(self, x: Floats, y: Floats, z: Floats) -> Floats:
         """Signed distance to the head, from head-frame coordinates."""
         w, smile = self.who, max(self.how.smile, 0.0)
         side = np.abs(x)
@@ -131,20 +136,20 @@ class Figure:
         d = _join(d, _sphere(side, y, z, (w.eye_gap, -0.005, 0.45), 0.155), 0.05)
         d = _join(d, _ellipsoid(x, y, z, (0, -0.56, 0.42), (0.25, 0.25, 0.235)), 0.2)
         d = _join(d, self._nose(x, y, z, side), 0.09)
-        return np.minimum(d, self._ear(side, y, z))
+        return d if w.style == "scarf" else np.minimum(d, self._ear(side, y, z))
 
-    def _nose(self, x: F32, y: F32, z: F32, side: F32) -> F32:
+    def _nose(self, x: Floats, y: Floats, z: Floats, side: Floats) -> Floats:
         w = self.who
         top, tip, base = 0.12, -0.29 * w.nose_length, 0.62
         out = 0.2 * w.nose_height
         t = np.clip((top - y) / (top - tip), 0, 1)
-        radius = 0.045 + 0.05 * w.nose_width * t * t
+        radius = 0.045 + 0.052 * w.nose_width * t * t
         a, b, c = x, y - (top + (tip - top) * t), z - (base + out * t * (0.75 + 0.25 * t))
         d = np.sqrt(a * a + b * b + c * c) - radius
-        wing = (0.085 * w.nose_width, tip - 0.045, base + 0.1)
-        return _join(d, _ellipsoid(side, y, z, wing, (0.065, 0.065, 0.1)), 0.05)
+        wing = (0.085 * w.nose_width, tip - 0.02, base + 0.08)
+        return _join(d, _ellipsoid(side, y, z, wing, (0.055, 0.058, 0.09)), 0.07)
 
-    def _ear(self, side: F32, y: F32, z: F32) -> F32:
+    def _ear(self, side: Floats, y: Floats, z: Floats) -> Floats:
         a, b, c = side - 0.645 * self.who.head, y + 0.13, z + 0.06
         across, along = a * 0.9 + c * 0.436, c * 0.9 - a * 0.436
         lean = along + b * 0.18
@@ -154,18 +159,22 @@ class Figure:
             d, _ellipsoid(across, b, lean, (0.06, 0.03, -0.03), (0.045, 0.14, 0.08)), 0.03
         )
 
-    def body(self, x: F32, y: F32, z: F32) -> F32:
+    def body(self, x: Floats, y: Floats, z: Floats) -> Floats:
         """Signed distance to the neck and shoulders, from world coordinates."""
         w = self.who
         t = np.clip((-0.45 - y) / 1.1, 0, 1)
         lean = 0.12 * self.how.yaw * (1 - t)
         a, c = x - lean, z + 0.16 + 0.12 * t
-        d = np.sqrt(a * a + c * c * 1.1) - (0.345 + 0.05 * t * t) * w.neck
+        d = (
+            np.sqrt(a * a + c * c * 1.1)
+            - (0.345 + 0.05 * t * t) * w.neck
+            - 0.09 * (w.style == "scarf")
+        )
         wide = 1.5 * (1.08 - 0.16 * w.soft)
         d = np.maximum(d, y - 0.1)
         return _join(d, _ellipsoid(x, y, z, (0, -2.24, -0.3), (wide, 0.98, 0.66)), 0.34)
 
-    def distance(self, x: F32, y: F32, z: F32) -> F32:
+    def distance(self, x: Floats, y: Floats, z: Floats) -> Floats:
         """Signed distance to the whole figure, from world coordinates."""
         return _join(self.head(*self.to_head(x, y, z)), self.body(x, y, z), 0.1)
 
@@ -174,8 +183,7 @@ class Figure:
         half = HALF / self.how.zoom
         cx, cy = self.how.shift[0], CENTRE_Y + self.how.shift[1]
         steps = ((np.arange(GRID, dtype=np.float32) + 0.5) / GRID * 2 - 1) * np.float32(half)
-        x, y = np.meshgrid(steps + np.float32(cx), np.float32(cy) - steps)
-        x, y = x.ravel(), y.ravel()
+        x, y = (m.ravel() for m in np.meshgrid(steps + np.float32(cx), np.float32(cy) - steps))
         z, nearest = self._march(x, y)
         normal = self._normal(x, y, z)
         open_, lit = self._light(x, y, z, normal)
@@ -192,10 +200,10 @@ class Figure:
             cover=np.clip((0.024 - maps[1]) / 0.014, 0, 1),
             head=np.clip(maps[4] / 0.02 + 0.5, 0, 1),
             open=np.clip(maps[2], 0, 1), lit=np.clip(maps[3], 0, 1),
-            rotation=self.rotation, unit=n / (2 * half), centre=(cx, cy),
+            rotation=self.rotation, tall=self.who.tall, unit=n / (2 * half), centre=(cx, cy),
         )  # fmt: skip
 
-    def _march(self, x: F32, y: F32) -> tuple[F32, F32]:
+    def _march(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         z = np.full_like(x, 1.0)
         nearest, at = np.full_like(x, 9.0), z.copy()
         live = np.arange(x.size)
@@ -210,7 +218,7 @@ class Figure:
             z[live] -= np.maximum(d, 0.01)
         return at, np.maximum(nearest, 0)
 
-    def _normal(self, x: F32, y: F32, z: F32) -> tuple[F32, F32, F32]:
+    def _normal(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
         e = np.float32(0.02)
         corners = ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1))
         parts = [(s, self.distance(x + e * s[0], y + e * s[1], z + e * s[2])) for s in corners]
@@ -218,7 +226,9 @@ class Figure:
         length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-6
         return nx / length, ny / length, nz / length
 
-    def _light(self, x: F32, y: F32, z: F32, n: tuple[F32, F32, F32]) -> tuple[F32, F32]:
+    def _light(
+        self, x: Floats, y: Floats, z: Floats, n: tuple[Floats, Floats, Floats]
+    ) -> tuple[Floats, Floats]:
         near = self.distance(x + n[0] * 0.07, y + n[1] * 0.07, z + n[2] * 0.07) / 0.07
         far = self.distance(x + n[0] * 0.25, y + n[1] * 0.25, z + n[2] * 0.25) / 0.25
         lx, ly, lz = self.how.light

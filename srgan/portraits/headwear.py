@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from srgan.portraits.geometry import Surface
-from srgan.portraits.strands import draw, push
-from srgan.portraits.traits import F32, Person, Shot
+from srgan.portraits.hair import push
+from srgan.portraits.strands import draw
+from srgan.portraits.traits import Floats, Person, Shot
 
 
-def _light(points: F32, colour: F32, how: Shot, weave: F32) -> F32:
+def _light(points: Floats, colour: Floats, how: Shot, weave: Floats) -> Floats:
     """Colours [s, t, 3] of cloth at world `points`; `weave` [s, t] lightens and darkens it."""
     down = np.gradient(points, axis=1)
     across = np.roll(points, -1, axis=0) - np.roll(points, 1, axis=0)
@@ -25,13 +26,13 @@ def _light(points: F32, colour: F32, how: Shot, weave: F32) -> F32:
     return np.asarray(colour * light, np.float32)
 
 
-def _over(view: Surface, image: F32, alpha: F32, world: F32, colours: F32) -> None:
+def _over(view: Surface, image: Floats, world: Floats, colours: Floats) -> None:
     order = np.argsort(world[..., 2].mean(1), kind="stable")
     depth = np.where(view.cover > 0.5, view.z - 0.04, -9).astype(np.float32)
-    draw(view, image, alpha, world[order], colours[order], depth=depth)
+    draw(view, image, world[order], colours[order], depth=depth)
 
 
-def cap(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> None:
+def cap(view: Surface, image: Floats, who: Person, how: Shot) -> None:
     """Draw a ribbed knitted cap with a folded brim."""
     count = int(1000 * view.unit / 103)
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False, dtype=np.float32)[:, None]
@@ -49,10 +50,10 @@ def cap(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> None:
         weave = 0.2 * ribs + 0.16 * np.sin(t * rows + 1.6 * np.abs(ribs)) * (ribs > -0.4)
         shade = 1 if high < 0.5 else np.minimum(1, 0.35 + 2.2 * t)
         colours = _light(world, who.wrap_colour, how, (1 + weave) * shade - 1)
-        _over(view, image, alpha, world, colours)
+        _over(view, image, world, colours)
 
 
-def scarf(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> None:
+def scarf(view: Surface, image: Floats, who: Person, how: Shot) -> None:
     """Draw a cloth wrapped around the head, leaving the face free."""
     count = int(1700 * view.unit / 103)
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False, dtype=np.float32)[:, None]
@@ -68,8 +69,7 @@ def scarf(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> None
     thick = np.broadcast_to(0.03 + 0.06 * np.minimum(t * 5, 1), points.shape[:2]).reshape(-1, 1)
     flat = push(flat, (0, 0.28, -0.16), np.array([0.69 * who.head, 0.74, 0.84]) + thick)
     flat = push(flat, (0, -0.2, 0.06), np.array([0.6 * who.head, 0.82, 0.64]) + thick * 0.7)
-    for ear in (-0.66, 0.66):
-        flat = push(flat, (ear, -0.12, -0.06), np.array([0.13, 0.36, 0.26]) + thick * 0.5)
+    flat = push(flat, (0, -0.2, -0.12), np.array([0.64 * who.head, 0.95, 0.7]) + thick * 0.8)
     points = flat.reshape(points.shape)
     pleat = np.sin(turn * 3 + t * 5 + who.key) * 0.5 + np.sin(turn * 7 - t * 6) * 0.35
     points = points * (1 + (0.02 * pleat * np.minimum(t * 4, 1))[..., None])
@@ -77,4 +77,4 @@ def scarf(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> None
     weave = 0.07 * np.sin(turn * 260) * np.sin(t * 95) + 0.12 * pleat
     hem = 1 - 0.3 * np.exp(-(((t - 0.05) / 0.02) ** 2)) - 0.25 * (t < 0.015)
     colours = _light(world, who.wrap_colour, how, (1 + weave) * hem - 1)
-    _over(view, image, alpha, world, colours)
+    _over(view, image, world, colours)

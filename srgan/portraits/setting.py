@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.portraits.geometry import PIVOT, Surface, upsample
-from srgan.portraits.skin import ALL, Coat, noise, segment
+from srgan.portraits.skin import Coat, noise, segment
 from srgan.portraits.strands import draw
-from srgan.portraits.traits import F32, Person, Shot, linear
+from srgan.portraits.traits import Floats, Person, Shot, linear
 
 BACK = 112
 
 
-def _blur(image: F32, radius: int) -> F32:
+def _blur(image: Floats, radius: int) -> Floats:
     for axis in (0, 1):
         pad = [(0, 0)] * 3
         pad[axis] = (radius + 1, radius)
@@ -25,7 +25,7 @@ def _blur(image: F32, radius: int) -> F32:
 
 
 def _discs(
-    image: F32, colours: F32, rng: np.random.Generator, count: int, size: float, low: float
+    image: Floats, colours: Floats, rng: np.random.Generator, count: int, size: float, low: float
 ) -> None:
     m = image.shape[0]
     y, x = np.mgrid[0:m, 0:m].astype(np.float32)
@@ -38,11 +38,11 @@ def _discs(
         image += disc[..., None] * colour * rng.uniform(0.15, 0.9)
 
 
-def backdrop(how: Shot, n: int, rng: np.random.Generator) -> F32:
+def backdrop(how: Shot, n: int, rng: np.random.Generator) -> Floats:
     """An out-of-focus scene, [n, n, 3] linear light."""
     m = BACK
     y, x = np.mgrid[0:m, 0:m].astype(np.float32) / m
-    first, second, third, fourth = how.palette
+    first, second = how.palette[:2]
     kind = how.backdrop
     cloud = noise(rng, m, 3, 3)[..., None]
     if kind == "studio":
@@ -98,8 +98,8 @@ def backdrop(how: Shot, n: int, rng: np.random.Generator) -> F32:
             0.55,
         )
         image = _blur(image, 2)
-    image = np.clip(image, 0, 1.6).astype(np.float32) * np.float32(0.85)
-    planes = [upsample(np.ascontiguousarray(image[..., c]), n) for c in range(3)]
+    done = np.clip(image, 0, 1.6).astype(np.float32) * np.float32(0.85)
+    planes = [upsample(np.ascontiguousarray(done[..., c]), n) for c in range(3)]
     return np.clip(np.stack(planes, axis=-1), 0, 2)
 
 
@@ -126,7 +126,7 @@ def clothes(view: Surface, coat: Coat, who: Person, how: Shot, rng: np.random.Ge
         drape = np.clip((y + 1.62 + 0.35 * np.cos(2.2 * x)) * view.unit * 0.5 + 0.5, 0, 1)
         colour += (who.wrap_colour - colour) * drape[..., None]
         pleats = np.sin((y - 0.5 * x * x + 0.15 * x) * 24) + 0.5 * np.sin((y + 0.4 * x) * 41)
-        bump = bump * (1 - drape) + drape * 0.03 * pleats
+        bump += (0.03 * pleats - bump) * drape
         colour *= (1 - 0.3 * np.exp(-(((drape - 0.5) / 0.3) ** 2)))[..., None]
         amount = body
     m = y.shape[0]
@@ -136,7 +136,9 @@ def clothes(view: Surface, coat: Coat, who: Person, how: Shot, rng: np.random.Ge
     coat.bump[where] += (bump + folds - coat.bump[where]) * amount
 
 
-def _fabric(x: F32, y: F32, inside: F32, kind: str, how: Shot) -> tuple[F32, F32, float]:
+def _fabric(
+    x: Floats, y: Floats, inside: Floats, kind: str, how: Shot
+) -> tuple[Floats, Floats, float]:
     side = np.abs(x)
     colour = np.empty((*x.shape, 3), np.float32)
     colour[:] = how.cloth
@@ -196,14 +198,17 @@ def _fabric(x: F32, y: F32, inside: F32, kind: str, how: Shot) -> tuple[F32, F32
     return colour * (1 + 0.07 * weave)[..., None], bump, gloss
 
 
-def glasses(view: Surface, image: F32, who: Person, how: Shot) -> None:
+def glasses(view: Surface, image: Floats, who: Person, how: Shot) -> None:
     """Draw spectacles over the lit face: shadow, tinted lenses with reflections, frame, temples."""
     m = view.rotation
     plane = 0.77
-    a, b = view.x - PIVOT[0], view.y - PIVOT[1]
+    where = view.window((0, 0, 0.4), 0.85)
+    image = image[where]
+    wx, wy = view.x[where], view.y[where]
+    a, b = wx - PIVOT[0], wy - PIVOT[1]
     c = (plane - PIVOT[2] - a * m[0, 2] - b * m[1, 2]) / m[2, 2]
     x = a * m[0, 0] + b * m[1, 0] + c * m[2, 0] + PIVOT[0]
-    y = a * m[0, 1] + b * m[1, 1] + c * m[2, 1] + PIVOT[1]
+    y = (a * m[0, 1] + b * m[1, 1] + c * m[2, 1] + PIVOT[1]) / view.tall
     side = np.abs(x)
     wide, tall, power, thick = (
         (0.205, 0.185, 2.0, 0.012), (0.215, 0.145, 5.0, 0.022),
@@ -224,16 +229,15 @@ def glasses(view: Surface, image: F32, who: Person, how: Shot) -> None:
         )
         run = ends[1] - ends[0]
         t = np.clip(
-            ((view.x - ends[0, 0]) * run[0] + (view.y - ends[0, 1]) * run[1])
-            / (run[:2] @ run[:2] + 1e-6),
+            ((wx - ends[0, 0]) * run[0] + (wy - ends[0, 1]) * run[1]) / (run[:2] @ run[:2] + 1e-6),
             0,
             1,
         )
-        gap = np.hypot(view.x - ends[0, 0] - t * run[0], view.y - ends[0, 1] - t * run[1])
-        seen = (ends[0, 2] + t * run[2] > view.z - 0.02) | (view.cover < 0.5)
+        gap = np.hypot(wx - ends[0, 0] - t * run[0], wy - ends[0, 1] - t * run[1])
+        seen = (ends[0, 2] + t * run[2] > view.z[where] - 0.02) | (view.cover[where] < 0.5)
         frame = np.maximum(frame, np.clip((thick * 1.2 - gap) * view.unit + 0.5, 0, 1) * seen)
     drop = (int(view.unit * (0.03 + 0.05 * how.light[1])), int(-view.unit * 0.06 * how.light[0]))
-    cast = np.roll(frame, drop, (0, 1)) * view.head * 0.42
+    cast = np.roll(frame, drop, (0, 1)) * view.head[where] * 0.42
     image *= 1 - cast[..., None] * np.array([0.85, 1, 1], np.float32)
     lens = np.clip(-d * view.unit, 0, 1)
     band = np.exp(-(((u * 0.8 + v - 0.04 * how.light[0]) / 0.05) ** 2)) * np.clip(0.5 + v * 5, 0, 1)
@@ -246,7 +250,7 @@ def glasses(view: Surface, image: F32, who: Person, how: Shot) -> None:
     image += (glint * 0.14)[..., None] * how.key
 
 
-def earrings(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> None:
+def earrings(view: Surface, image: Floats, who: Person, how: Shot) -> None:
     """Draw studs, drops or hoops under the earlobes."""
     if not who.earrings or who.style in ("scarf",):
         return
@@ -265,14 +269,13 @@ def earrings(view: Surface, image: F32, alpha: F32, who: Person, how: Shot) -> N
         draw(
             view,
             image,
-            alpha,
             view.to_world(points.astype(np.float32)),
             tone.astype(np.float32),
             depth=depth,
         )
 
 
-def expose(image: F32, how: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
+def expose(image: Floats, how: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Linear light [2 s, 2 s, 3] as a developed [s, s, 3] photograph."""
     s = image.shape[0] // 2
     small = image

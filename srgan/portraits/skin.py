@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from srgan.portraits.geometry import Surface
-from srgan.portraits.traits import F32, Person, Shot, linear
+from srgan.portraits.traits import Floats, Person, Shot
 
+Window = tuple[slice, slice]
 WRAP = np.array([0.42, 0.2, 0.13], np.float32)
 
 
@@ -17,16 +18,16 @@ WRAP = np.array([0.42, 0.2, 0.13], np.float32)
 class Coat:
     """What the surface is made of: `albedo` [n, n, 3] linear, `bump` and `gloss` [n, n]."""
 
-    albedo: F32
-    bump: F32
-    gloss: F32
+    albedo: Floats
+    bump: Floats
+    gloss: Floats
 
-    def blend(self, where: tuple[slice, slice], amount: F32, colour: F32) -> None:
+    def blend(self, where: Window, amount: Floats, colour: Floats) -> None:
         """Lay `colour` over the albedo of a window, `amount` [h, w] of it."""
         part = self.albedo[where]
         part += (colour - part) * amount[..., None]
 
-    def tint(self, where: tuple[slice, slice], amount: F32, factor: F32 | float) -> None:
+    def tint(self, where: Window, amount: Floats, factor: Floats | float) -> None:
         """Multiply the albedo of a window by `factor` where `amount` [h, w] is 1."""
         self.albedo[where] *= 1 + amount[..., None] * (np.asarray(factor, np.float32) - 1)
 
@@ -34,7 +35,7 @@ class Coat:
 ALL = (slice(None), slice(None))
 
 
-def noise(rng: np.random.Generator, n: int, cells: int, octaves: int = 1) -> F32:
+def noise(rng: np.random.Generator, n: int, cells: int, octaves: int = 1) -> Floats:
     """Smooth [n, n] noise of about unit deviation; the coarsest blobs are n / cells wide."""
     total = np.zeros((n, n), np.float32)
     for octave in range(octaves):
@@ -46,13 +47,13 @@ def noise(rng: np.random.Generator, n: int, cells: int, octaves: int = 1) -> F32
     return total
 
 
-def spot(x: F32, y: F32, c: tuple[float, float], r: tuple[float, float]) -> F32:
+def spot(x: Floats, y: Floats, c: tuple[float, float], r: tuple[float, float]) -> Floats:
     """A soft round mark, 1 at its centre, of standard deviations `r`."""
     a, b = (x - c[0]) / r[0], (y - c[1]) / r[1]
     return np.exp(-0.5 * (a * a + b * b))
 
 
-def segment(x: F32, y: F32, a: tuple[float, float], b: tuple[float, float]) -> F32:
+def segment(x: Floats, y: Floats, a: tuple[float, float], b: tuple[float, float]) -> Floats:
     """Distance of points to a line segment."""
     dx, dy = b[0] - a[0], b[1] - a[1]
     t = np.clip(((x - a[0]) * dx + (y - a[1]) * dy) / (dx * dx + dy * dy), 0, 1)
@@ -62,41 +63,41 @@ def segment(x: F32, y: F32, a: tuple[float, float], b: tuple[float, float]) -> F
 def skin(view: Surface, who: Person, how: Shot, rng: np.random.Generator) -> Coat:
     """Skin over the whole figure: blush, mottling, freckles, folds, pores and nostrils."""
     n = view.x.shape[0]
-    x, y = view.hx, view.hy
-    side = np.abs(x)
     albedo = np.empty((n, n, 3), np.float32)
     albedo[:] = who.skin
     coat = Coat(albedo, np.zeros((n, n), np.float32), np.full((n, n), 0.32, np.float32))
     mottle = noise(rng, n, 14, 3)
     coat.albedo *= 1 + mottle[..., None] * np.array([0.02, 0.035, 0.035], np.float32)
-    face = view.head * (view.hz > 0.05)
-    blush = spot(side, y, (0.36, -0.24), (0.15, 0.12)) * (0.8 + 0.5 * how.smile)
-    blush += 0.8 * spot(x, y, (0, -0.3), (0.1, 0.08)) + 0.45 * spot(x, y, (0, -0.86), (0.14, 0.1))
-    blush += 1.1 * view.head * np.clip((side - 0.6) / 0.06, 0, 1) * (y < 0.2)
-    redness = np.array([1.02, 0.8, 0.8], np.float32) - 0.06 * who.makeup
-    coat.tint(ALL, np.clip(blush * face * 0.75, 0, 1.2), redness)
-    under = spot(side, y, (who.eye_gap - 0.01, -0.12), (0.11, 0.05)) * (0.4 + 0.8 * who.age)
-    socket = spot(side, y, (who.eye_gap - 0.03, 0.07), (0.15, 0.06))
-    coat.tint(ALL, (under * 0.6 + socket * 0.5) * face, np.array([0.78, 0.7, 0.72], np.float32))
-    coat.tint(
-        ALL, spot(x, y, (0, 0.5), (0.4, 0.25)) * face, np.array([1.03, 1.02, 0.97], np.float32)
-    )
-    if who.beard != "none" or who.soft < 0.3:
-        shadow = beard_area(view) * (0.5 if who.beard == "none" else 0.85)
-        coat.tint(ALL, shadow * face, np.array([0.8, 0.84, 0.88], np.float32))
-    _marks(coat, view, who, face, rng)
+    coat.gloss *= 1 + 0.15 * mottle
     pores = noise(rng, n, n // 2) + 0.7 * noise(rng, n, n // 4)
     coat.bump += pores * (0.0004 + 0.0003 * who.age) * view.head
     coat.albedo *= 1 + (pores * 0.008)[..., None]
-    coat.gloss += 0.25 * spot(x, y, (0, -0.1), (0.16, 0.3)) + 0.12 * spot(
-        x, y, (0, 0.45), (0.35, 0.2)
+    where = view.window((0, -0.1, 0.2), 0.98)
+    x, y, head = view.hx[where], view.hy[where], view.head[where]
+    side = np.abs(x)
+    face = head * (view.hz[where] > 0.05)
+    blush = spot(side, y, (0.36, -0.24), (0.15, 0.12)) * (0.8 + 0.5 * how.smile)
+    blush += 0.8 * spot(x, y, (0, -0.3), (0.1, 0.08)) + 0.45 * spot(x, y, (0, -0.86), (0.14, 0.1))
+    blush += 1.1 * head * np.clip((side - 0.6) / 0.06, 0, 1) * (y < 0.2)
+    redness = np.array([1.02, 0.8, 0.8], np.float32) - 0.06 * who.makeup
+    coat.tint(where, np.clip(blush * face * 0.75, 0, 1.2), redness)
+    under = spot(side, y, (who.eye_gap - 0.01, -0.12), (0.11, 0.05)) * (0.4 + 0.8 * who.age)
+    socket = spot(side, y, (who.eye_gap - 0.03, 0.07), (0.15, 0.06))
+    coat.tint(where, (under * 0.6 + socket * 0.5) * face, np.array([0.78, 0.7, 0.72], np.float32))
+    coat.tint(
+        where, spot(x, y, (0, 0.5), (0.4, 0.25)) * face, np.array([1.03, 1.02, 0.97], np.float32)
     )
-    coat.gloss *= 1 + 0.15 * mottle
-    _folds(coat, view, who, how, face)
+    if who.beard != "none" or who.soft < 0.3:
+        shadow = beard_area(view)[where] * (0.5 if who.beard == "none" else 0.85)
+        coat.tint(where, shadow * face, np.array([0.8, 0.84, 0.88], np.float32))
+    _marks(coat, view, who, where, face, rng)
+    coat.gloss[where] += 0.25 * spot(x, y, (0, -0.1), (0.16, 0.3))
+    coat.gloss[where] += 0.12 * spot(x, y, (0, 0.45), (0.35, 0.2))
+    _folds(coat, view, who, how)
     return coat
 
 
-def beard_area(view: Surface) -> F32:
+def beard_area(view: Surface) -> Floats:
     """Where a beard would grow, [n, n] in 0..1."""
     x, y, side = view.hx, view.hy, np.abs(view.hx)
     line = (
@@ -109,30 +110,31 @@ def beard_area(view: Surface) -> F32:
     return np.asarray(area * np.clip((0.62 - side) / 0.05, 0, 1), np.float32)
 
 
-def _marks(coat: Coat, view: Surface, who: Person, face: F32, rng: np.random.Generator) -> None:
+def _marks(
+    coat: Coat, view: Surface, who: Person, where: Window, face: Floats, rng: np.random.Generator
+) -> None:
     n = view.x.shape[0]
     own = np.random.Generator(np.random.PCG64([31337, who.key]))
     if who.freckles > 0.25:
-        specks = np.clip(noise(rng, n, n // 5) - 1.05, 0, 0.7) + np.clip(
-            noise(rng, n, n // 3) - 1.4, 0, 0.6
-        )
-        where = spot(view.hx, view.hy, (0, -0.16), (0.38, 0.17)) + 0.2
+        specks = np.clip(noise(rng, n, n // 5) - 1.05, 0, 0.7)
+        specks += np.clip(noise(rng, n, n // 3) - 1.4, 0, 0.6)
+        area = spot(view.hx[where], view.hy[where], (0, -0.16), (0.38, 0.17)) + 0.2
         dark = np.array([0.74, 0.62, 0.54], np.float32)
-        coat.tint(ALL, np.clip(specks * where * face * who.freckles * 1.9, 0, 0.9), dark)
+        coat.tint(where, np.clip(specks[where] * area * face * who.freckles * 1.9, 0, 0.9), dark)
     for _ in range(int(own.integers(0, 3))):
         at = (float(own.uniform(-0.42, 0.42)), float(own.uniform(-0.8, -0.15)))
         rows, columns = view.window((*at, 0.6), 0.1)
-        where = (rows, columns)
-        mark = spot(view.hx[where], view.hy[where], at, (0.012, 0.012))
-        coat.tint(where, mark * 0.85, np.array([0.4, 0.3, 0.26], np.float32))
-        coat.bump[where] += 0.006 * mark
+        patch = (rows, columns)
+        mark = spot(view.hx[patch], view.hy[patch], at, (0.012, 0.012))
+        coat.tint(patch, mark * 0.85, np.array([0.4, 0.3, 0.26], np.float32))
+        coat.bump[patch] += 0.006 * mark
 
 
-def _folds(coat: Coat, view: Surface, who: Person, how: Shot, face: F32) -> None:
+def _folds(coat: Coat, view: Surface, who: Person, how: Shot) -> None:
     where = view.window((0, -0.1, 0.6), 0.85)
     x, y, side = view.hx[where], view.hy[where], np.abs(view.hx[where])
     bump, smile = coat.bump[where], max(how.smile, 0.0)
-    mask = face[where]
+    mask = view.head[where] * (view.hz[where] > 0.05)
     deep = 0.25 + 0.8 * smile + 0.9 * who.age
     gap = segment(side, y, (0.135, -0.31), (0.27 + 0.03 * smile, -0.54))
     fold = np.exp(-((gap / 0.022) ** 2))
@@ -154,14 +156,14 @@ def _folds(coat: Coat, view: Surface, who: Person, how: Shot, face: F32) -> None
     tip = -0.29 * who.nose_length
     for sign in (-1.0, 1.0):
         hole = spot(x, y, (sign * 0.06 * who.nose_width, tip - 0.083), (0.027, 0.013))
-        coat.tint(where, np.clip(hole * 1.5, 0, 0.92), np.array([0.13, 0.06, 0.05], np.float32))
+        coat.tint(where, np.clip(hole * 1.3, 0, 0.85), np.array([0.2, 0.1, 0.08], np.float32))
         wing = segment(
             x, y, (sign * 0.135 * who.nose_width, tip + 0.02), (sign * 0.125, tip - 0.08)
         )
         bump -= 0.008 * np.exp(-((wing / 0.016) ** 2))
 
 
-def shade(view: Surface, coat: Coat, how: Shot) -> F32:
+def shade(view: Surface, coat: Coat, how: Shot) -> Floats:
     """The lit figure, [n, n, 3] linear light."""
     n = view.x.shape[0]
     up, across = np.gradient(coat.bump * np.float32(view.unit))
@@ -186,7 +188,7 @@ def shade(view: Surface, coat: Coat, how: Shot) -> F32:
         soft = np.clip((facing + WRAP[c]) / (1 + WRAP[c]), 0, 1) ** 1.25
         through = reach ** (0.7 + 0.3 * c) if c < 2 else reach
         light = how.key[c] * soft * through * 0.42
-        fill = ambient ** (0.75 if c == 0 else 1.0)
+        fill = ambient ** (0.65 if c == 0 else 0.9)
         light += fill * (how.sky[c] * sky + how.ground[c] * (1 - sky)) + rim * how.rim[c] * 0.6
         result[..., c] = (
             coat.albedo[..., c] * light + how.key[c] * 0.2 * shine + 0.06 * rim * how.rim[c]

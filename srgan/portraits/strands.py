@@ -1,287 +1,77 @@
-"""Hair, beards, brows and lashes: thousands of thin strands, grown, lit and drawn one by one."""
+"""Thin strokes in space: how they are drawn, and the brows, lashes and beards made of them."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgan.portraits.features import lids
-from srgan.portraits.geometry import PIVOT, Surface
-from srgan.portraits.skin import ALL, Coat, beard_area, noise
-from srgan.portraits.traits import F32, Person, Shot
-
-CENTRE = np.array([0.0, 0.28, -0.16], np.float32)
-NODES = 18
+from srgan.portraits.geometry import Surface
+from srgan.portraits.skin import beard_area
+from srgan.portraits.traits import Floats, Person, Shot
 
 
-@dataclass(frozen=True)
-class Style:
-    """How a head of hair grows: lengths in head units, the rest as shares of 0..1."""
-
-    length: float
-    lift: float
-    comb: str
-    weight: float
-    thick: float
-    curl: float = 0.0
-    turns: float = 0.0
-    clump: float = 0.5
-    frizz: float = 0.012
-
-
-STYLES = {
-    "crop": Style(0.26, 0.35, "forward", 0.25, 0.06, clump=0.5),
-    "messy": Style(0.42, 0.6, "forward", 0.3, 0.1, 0.02, 1.3, 0.7, 0.02),
-    "quiff": Style(0.42, 0.75, "up", 0.2, 0.06, clump=0.7),
-    "side part": Style(0.52, 0.3, "part", 0.3, 0.06, clump=0.6),
-    "long": Style(1.75, 0.22, "part", 0.75, 0.08, 0.012, 1.0, 0.6),
-    "waves": Style(1.6, 0.3, "part", 0.7, 0.11, 0.055, 2.6, 0.75, 0.016),
-    "bob": Style(1.1, 0.28, "part", 0.75, 0.1, 0.01, 0.7, 0.55),
-    "fringe": Style(1.4, 0.22, "part", 0.75, 0.08, 0.012, 0.8, 0.55),
-    "curls": Style(0.75, 0.75, "part", 0.35, 0.12, 0.05, 4.5, 0.8, 0.02),
-    "afro": Style(0.4, 1.0, "out", 0.03, 0.02, 0.026, 4.5, 0.3, 0.02),
-    "bun": Style(0.95, 0.02, "back", 0.05, 0.035, clump=0.5, frizz=0.006),
-    "pulled back": Style(1.0, 0.04, "back", 0.2, 0.04, 0.008, 1.5, 0.6, 0.008),
-    "buzz": Style(0.04, 0.5, "forward", 0.0, 0.01, clump=0.0, frizz=0.004),
-}
-
-
-def _unit(v: F32) -> F32:
-    return v / (np.sqrt((v * v).sum(-1, keepdims=True)) + 1e-6)
-
-
-def hairline(x: F32, z: F32, who: Person) -> F32:
-    """The height above which a scalp grows hair, from head-frame `x` and `z` of its points."""
-    line = np.interp(
-        z, (-0.6, -0.3, -0.12, 0.04, 0.14, 0.34, 0.5, 0.66),
-        (-0.5, -0.3, -0.05, 0.02, 0.3, 0.46, 0.6, 0.62),
-    )  # fmt: skip
-    receding = max(0.0, who.age - 0.3) * (1 - who.soft) * 0.35
-    peak = np.exp(-(((np.abs(x) - 0.33) / 0.15) ** 2))
-    return np.asarray(line + (receding * (0.4 + peak) + 0.02 * who.soft) * (z > 0.2), np.float32)
-
-
-def scalp(view: Surface, coat: Coat, who: Person, rng: np.random.Generator) -> None:
-    """Darken the skin that hair will cover, so that gaps between strands read as shade."""
-    if who.style in ("bald", "scarf"):
-        amount = 0.15 if who.style == "bald" else 0.0
-    else:
-        amount = 0.9
-    n = view.x.shape[0]
-    above = view.hy - hairline(view.hx, view.hz, who) + 0.02 * noise(rng, n, n // 6)
-    mask = np.clip(above / 0.07, 0, 1) * view.head * (np.abs(view.hx) < 0.69) * amount
-    if who.style not in ("bald", "buzz"):
-        near = np.exp(-np.clip(-above, 0, 1) / 0.06) * view.head
-        coat.tint(ALL, near * 0.45, np.array([0.62, 0.5, 0.46], np.float32))
-    if who.style == "scarf":
-        rim = np.hypot(view.hx / (0.55 * who.head), (view.hy + 0.17) / 0.79)
-        coat.blend(ALL, np.clip((rim - 1) * 20, 0, 1) * view.head, who.wrap_colour * 0.8)
-        coat.gloss *= 1 - 0.8 * (rim > 1)
-        return
-    coat.blend(ALL, mask, who.hair * 0.55 + 0.03 * who.skin)
-    coat.gloss *= 1 - mask
-
-
-def _comb(kind: str, p: F32, part: float) -> F32:
-    x, z = p[:, 0], p[:, 2]
-    one = np.ones_like(x)
-    away = np.tanh((x - part) * 7)
-    if kind == "part":
-        field = (1.2 * away, 0.15 * one, -0.25 * one)
-    elif kind == "back":
-        field = (-0.25 * x, 0.45 * one, -1.0 * one)
-    elif kind == "forward":
-        field = (0.35 * np.tanh(x * 3 + part * 4), -0.15 * one, 1.0 * one)
-    elif kind == "up":
-        top = np.clip((p[:, 1] - 0.62) / 0.15, 0, 1)
-        field = (part * top, 1.1 * top - 0.6 * (1 - top), 0.25 * top - 0.7 * (1 - top))
-    else:
-        return _unit(p - CENTRE)
-    return np.stack(field, axis=-1).astype(np.float32)
-
-
-def push(p: F32, centre: tuple[float, ...], radii: F32, on: F32 | None = None) -> F32:
-    """Points [s, 3] moved out of an ellipsoid; `on` [s], if given, names those it applies to."""
-    c = np.array(centre, np.float32)
-    q = (p - c) / radii
-    k = np.sqrt((q * q).sum(-1, keepdims=True)) + 1e-5
-    inside = k < 1 if on is None else (k < 1) & (on[:, None] > 0)
-    return np.where(inside, c + (p - c) / k, p)
-
-
-def _drape(p: F32, thick: F32) -> F32:
-    """Points moved straight forward, or back, out of the shoulders."""
-    across = (p[:, 0] / 1.42) ** 2 + ((p[:, 1] + 2.24) / (1.0 + thick)) ** 2
-    deep = (0.66 + thick) * np.sqrt(np.clip(1 - across, 0, 1))
-    z = p[:, 2] + 0.3
-    moved = np.where(np.abs(z) < deep, np.where(z > -0.15, deep, -deep), z) - 0.3
-    return np.stack([p[:, 0], p[:, 1], moved], axis=-1).astype(np.float32)
-
-
-def _grow(who: Person, style: Style, view: Surface, rng: np.random.Generator, count: int) -> F32:
-    """Guide strands [g, NODES, 3] in the head frame."""
-    index = np.arange(2 * count, dtype=np.float32) + 0.5
-    high = 1 - index / count
-    wide, turn = np.sqrt(1 - high * high), index * np.float32(2.3999632) + rng.uniform(0, 6.28)
-    aim = np.stack([wide * np.cos(turn), high, wide * np.sin(turn)], axis=-1).astype(np.float32)
-    aim = _unit(aim + rng.normal(0, 0.03, aim.shape).astype(np.float32))
-    root = CENTRE + aim * np.array([0.69 * who.head, 0.74, 0.84], np.float32)
-    keep = root[:, 1] > hairline(root[:, 0], root[:, 2], who)
-    root, out = root[keep], _unit(aim[keep] / np.array([0.69, 0.74, 0.84], np.float32))
-    g = len(root)
-    depth = rng.random((g, 1), np.float32) ** 0.7
-    fringe = np.zeros(g, np.float32)
-    if who.style == "fringe":
-        fringe = ((root[:, 2] > 0.25) & (root[:, 1] > 0.55) & (np.abs(root[:, 0]) < 0.5)).astype(
-            np.float32
-        )
-    free = 1 - fringe
-    length = (
-        style.length * (0.85 + 0.3 * who.length) * (0.8 + 0.25 * rng.random((g, 1), np.float32))
-    )
-    if who.style in ("quiff", "crop", "side part", "messy"):
-        length *= 0.35 + 0.65 * np.clip((root[:, 1:2] - 0.3) / 0.4, 0, 1)
-    if who.style == "bob":
-        length *= 0.9 + 0.1 * free[:, None]
-    length = np.where(fringe[:, None] > 0, 0.5 + 0.12 * who.length, length)
-    step = length / (NODES - 1)
-    down = (view.rotation.T @ np.array([0, -1, 0], np.float32)).astype(np.float32)
-    jitter = rng.standard_normal((g, 3), np.float32) * 0.12
-    path = np.empty((g, NODES, 3), np.float32)
-    p = root + out * 0.012
-    comb = _comb(style.comb, root, who.part) + jitter
-    comb[fringe > 0] = np.array([0, -0.3, 1], np.float32) + jitter[fringe > 0] * 0.5
-    comb = _unit(comb - (comb * out).sum(-1, keepdims=True) * out)
-    d = _unit(comb * (1 - style.lift) + out * style.lift)
-    skin = np.array([0.69 * who.head, 0.74, 0.84], np.float32) + 0.015 + style.thick * depth
-    jowl = np.array([0.6 * who.head, 0.8, 0.62], np.float32) + 0.01 + style.thick * depth
-    for i in range(NODES):
-        path[:, i] = p
-        t = i / NODES
-        gone = t * style.length
-        pull = style.weight * (0.35 + 1.6 * min(1.0, gone / 0.35))
-        steer = 0.3 * max(0.0, 1 - gone / 0.35) if style.comb != "out" else 0.0
-        d = _unit(d + pull * down + steer * comb)
-        d[:, 0] -= 0.14 * p[:, 0] * (p[:, 1] < -0.25)
-        q = p + d * step
-        grown = np.minimum(1.0, (i + 1) * 0.25)
-        q = push(q, (0, 0.28, -0.16), skin * grown + (1 - grown) * (skin - style.thick * depth))
-        q = push(q, (0, -0.2, 0.06), jowl)
-        q = push(q, (0, -0.22, 0.8), np.array([0.585 * who.head, 0.78, 0.62], np.float32), free)
-        if style.comb == "part":
-            for ear in (-0.66, 0.66):
-                q = push(q, (ear, -0.12, -0.04), np.array([0.09, 0.28, 0.18], np.float32))
-        q = push(q, (0, -1.1, -0.22), np.array([0.41, 0.8, 0.42], np.float32) + 0.05 * depth)
-        q = _drape(q, 0.04 + 0.05 * depth[:, 0])
-        p = q
-    return path
-
-
-def _refine(path: F32, style: Style) -> F32:
-    """Guides with enough nodes to follow the style's curls."""
-    nodes = max(NODES, int(style.turns * 9))
-    at = np.linspace(0, NODES - 1.001, nodes, dtype=np.float32)
-    low = at.astype(np.int64)
-    return path[:, low] + (path[:, low + 1] - path[:, low]) * (at - low)[None, :, None]
-
-
-def _children(path: F32, style: Style, rng: np.random.Generator, each: int) -> F32:
-    """Strands [g * each, NODES, 3] around their guides, clumped, curled and frizzy."""
-    g = len(path)
-    spread = 0.075 if style.length > 0.1 else 0.1
-    offset = rng.standard_normal((g, each, 1, 3), np.float32) * spread
-    out = _unit(path[:, :1] - CENTRE)[:, None]
-    offset -= (offset * out).sum(-1, keepdims=True) * out * 0.85
-    path = _refine(path, style)
-    t = np.linspace(0, 1, path.shape[1], dtype=np.float32)[:, None]
-    strands = path[:, None] + offset * (1 - style.clump * t**0.6) * (0.35 + 0.65 * t**0.3)
-    if style.curl:
-        phase = rng.random((g, 1, 1, 1)) * 6.28 + rng.normal(0, 0.5, (g, each, 1, 1))
-        turn = (phase + t * style.turns * 6.28 * rng.uniform(0.8, 1.2, (g, 1, 1, 1))).astype(
-            np.float32
-        )
-        size = style.curl * np.minimum(t * 3, 1)
-        out = _unit(path - np.array([0, 0, -0.2], np.float32))[:, None]
-        across = _unit(np.cross(np.gradient(path, axis=1), out[:, 0]))[:, None]
-        strands = strands + size * (np.cos(turn) * across + np.sin(turn) * out * 0.8)
-    wander = np.cumsum(rng.standard_normal((g, each, len(t), 3), np.float32), axis=2)
-    strands = strands + wander * (style.frizz * 0.25 * (NODES / len(t)))
-    return np.asarray(strands.reshape(g * each, len(t), 3), np.float32)
-
-
-def _lit(p: F32, base: F32, how: Shot, shine: float) -> F32:
-    """Colours [s, t, 3] of strands `p` [s, t, 3] in world coordinates, with two highlights."""
-    tangent = _unit(np.gradient(p, axis=1))
-    out = p - np.array([0, 0.05, -0.2], np.float32)
-    size = np.sqrt((out * out).sum(-1, keepdims=True)) + 1e-6
-    out = out / size
-    along = np.clip(tangent @ how.light, -1, 1)
-    facing = out @ how.light
-    diffuse = np.clip(0.3 + 0.7 * facing, 0, 1) * (0.45 + 0.55 * np.sqrt(1 - along * along))
-    half = _unit(how.light + np.array([0, 0, 1], np.float32))
-    across = np.clip(tangent @ half, -1, 1)
-    gate = np.clip(0.25 + facing, 0, 1)
-    first = np.sqrt(1 - across * across) ** 55 * gate
-    shifted = np.clip(across + 0.14, -1, 1)
-    second = np.sqrt(1 - shifted * shifted) ** 22 * gate
-    front = np.clip((p[..., 2] + 0.65) / 0.7, 0.22, 1)
-    rim = np.clip(out[..., 0] * how.rim_side, 0, 1) ** 2 * np.clip(1 - out[..., 2], 0, 1) ** 2
-    sky = 0.5 + 0.5 * out[..., 1]
-    light = how.key * (0.5 * diffuse * front)[..., None]
-    light = (
-        light
-        + (how.sky * sky[..., None] + how.ground * (1 - sky[..., None])) * (front * 0.65)[..., None]
-    )
-    light = light + how.rim * (rim * 0.8)[..., None]
-    gleam = (first * 0.05 * shine)[..., None] + (second * 0.42 * shine)[..., None] * (base + 0.015)
-    edge = (rim * 0.03)[..., None] * how.rim
-    return np.asarray(base * light + gleam * how.key * front[..., None] + edge, np.float32)
+def unit(v: Floats) -> Floats:
+    """Vectors [..., 3] at length 1."""
+    return np.asarray(v / (np.sqrt((v * v).sum(-1, keepdims=True)) + 1e-6))
 
 
 def draw(
-    view: Surface, image: F32, alpha: F32, points: F32, colours: F32, *, depth: F32 | None
+    view: Surface,
+    image: Floats,
+    points: Floats,
+    colours: Floats,
+    *,
+    depth: Floats | None = None,
+    behind: Floats | None = None,
+    mask: NDArray[np.bool_] | None = None,
+    wide: bool = False,
 ) -> None:
-    """Draw strands [s, t, 3] in world coordinates, one pixel wide, later ones on top.
+    """Draw strands [s, t, 3] in world coordinates, one pixel wide or two, later ones on top.
 
-    Writes `image` [n, n, 3] and sets `alpha` [n, n] to 1. With `depth` [n, n], parts of strands
-    that lie behind it are left out.
+    Writes `image` [n, n, 3], and marks in `mask` [n, n] where. With `depth` [n, n], parts of
+    strands farther away are left out, or, where the figure fills a pixel only partly, drawn into
+    `behind` [n, n, 3].
     """
-    n = image.shape[0]
+    n = view.x.shape[0]
     column, row = view.to_pixel(points)
+    # Nodes are not evenly spaced; a few samples more where strands stretch leaves no gaps.
     span = np.abs(np.diff(column, axis=1)) + np.abs(np.diff(row, axis=1))
-    count = int(np.clip(np.quantile(span.sum(1), 0.9) * 0.95, 3, 320))
-    s, t = column.shape
-    at = np.linspace(0, t - 1.001, count, dtype=np.float32)
+    along = np.concatenate([[0], np.cumsum(np.quantile(span, 0.93, axis=0))])
+    count = int(np.clip(along[-1] * 1.02, 3, 2.5 * n))
+    at = np.interp(np.linspace(0, along[-1], count), along, np.arange(len(along)))
+    at = np.minimum(at, len(along) - 1.001).astype(np.float32)
     low = at.astype(np.int64)
-    mix = (at - low)[None, :, None]
-    packed = np.concatenate([column[..., None], row[..., None], points[..., 2:], colours], axis=-1)
-    fine = packed[:, low]
-    fine += (packed[:, low + 1] - fine) * mix
-    fine = fine.reshape(-1, 6)
-    c, r = fine[:, 0].astype(np.int64), fine[:, 1].astype(np.int64)
-    seen = (fine[:, 0] >= 0) & (c < n) & (fine[:, 1] >= 0) & (r < n)
-    flat = np.where(seen, r * n + c, 0)
-    if depth is not None:
-        seen &= fine[:, 2] > depth.ravel()[flat]
-    flat = flat[seen]
-    image.reshape(-1, 3)[flat] = fine[seen, 3:]
-    alpha.reshape(-1)[flat] = 1
+    mix = at - low
+    place = np.stack([column, row, points[..., 2]])
+    x, y, z = place[..., low] + (place[..., low + 1] - place[..., low]) * mix
+    within = (x >= 0) & (x < n) & (y >= 0) & (y < n)
+    flat = np.where(within, y.astype(np.int64) * n + x.astype(np.int64), 0)
+
+    def put(target: Floats, where: NDArray[np.bool_], marks: NDArray[np.bool_] | None) -> None:
+        strand, step = np.nonzero(where)
+        colour = colours[strand, low[step]]
+        colour += (colours[strand, low[step] + 1] - colour) * mix[step, None]
+        spots = flat[where]
+        for beside in range(1 + wide):
+            spots = np.minimum(spots + beside, n * n - 1)
+            target.reshape(-1, 3)[spots] = colour
+            if marks is not None:
+                marks.reshape(-1)[spots] = True
+
+    if depth is None:
+        put(image, within, mask)
+        return
+    front = z > depth.ravel()[flat]
+    put(image, within & front, mask)
+    if behind is not None:
+        edge = ((view.cover > 0.5) & (view.cover < 1)).ravel()
+        put(behind, within & ~front & edge[flat], None)
 
 
-def _seen(view: Surface, points: F32, depth: F32) -> NDArray[np.bool_]:
-    """Which strands [s, t, 3] have a node in view and in front of `depth`."""
-    n = depth.shape[0]
-    column, row = view.to_pixel(points)
-    within = (column > -9) & (column < n + 9) & (row > -9) & (row < n + 9)
-    r, c = row.clip(0, n - 1).astype(np.int64), column.clip(0, n - 1).astype(np.int64)
-    return np.asarray((within & (points[..., 2] > depth[r, c])).any(1))
-
-
-def _tones(
-    who: Person, count: int, rng: np.random.Generator, shared: F32, *, hair_: bool = True
-) -> F32:
+def tones(
+    who: Person, count: int, rng: np.random.Generator, shared: Floats, *, hair_: bool = True
+) -> Floats:
     """Base colours [count, 1, 3]: a little variety, some grey hairs, locks in common."""
     value = np.exp(rng.normal(0, 0.11, count) + shared).astype(np.float32)
     base = (who.hair if hair_ else who.natural)[None] * value[:, None]
@@ -290,58 +80,7 @@ def _tones(
     return base[:, None]
 
 
-def hair(
-    view: Surface, image: F32, alpha: F32, who: Person, how: Shot, rng: np.random.Generator
-) -> None:
-    """Draw the head's hair over `image` and into `alpha`."""
-    name = who.style
-    if name == "beanie":
-        name = "long" if who.soft > 0.5 else "buzz"
-    style = STYLES.get(name)
-    if style is None:
-        return
-    n = view.x.shape[0]
-    scale = n / 320
-    guides, each = (int(330 * scale), 9) if style.length > 0.1 else (int(900 * scale), 6)
-    path = _grow(who, style, view, rng, guides)
-    strands = _children(path, style, rng, each)
-    if who.style == "bun":
-        strands = np.concatenate([strands, _bun(rng, int(700 * scale))])
-    shared = np.repeat(rng.normal(0, 0.16, len(path)), each)
-    shared = np.concatenate([shared, np.zeros(len(strands) - len(shared))])
-    world = view.to_world(strands)
-    out = np.linalg.norm(world - (CENTRE - PIVOT) @ view.rotation.T - PIVOT, axis=-1).mean(1)
-    near = out + 0.5 * world[..., 2].mean(1)
-    depth = np.where(view.cover > 0.5, view.z - 0.03, -9).astype(np.float32)
-    locks = near[: len(path) * each].reshape(-1, each)
-    locks[:] = locks.mean(1, keepdims=True) + 0.03 * (locks - locks.mean(1, keepdims=True))
-    order = np.argsort(near, kind="stable")
-    order = order[_seen(view, world[:, ::2], depth)[order]]
-    world, shared = world[order], shared[order]
-    rank = np.linspace(0.55, 1.1, len(order), dtype=np.float32)[:, None, None]
-    colours = _lit(world, _tones(who, len(order), rng, shared), how, 1.0) * rank
-    root = (
-        0.72 + 0.28 * np.minimum(np.linspace(0, 5, strands.shape[1], dtype=np.float32), 1)[:, None]
-    )
-    draw(view, image, alpha, world, colours * root, depth=depth)
-
-
-def _bun(rng: np.random.Generator, count: int) -> F32:
-    centre = np.array([0.0, 1.05, -0.3], np.float32)
-    turn = (
-        np.linspace(0, 4.5, NODES, dtype=np.float32)[None]
-        + rng.random((count, 1), np.float32) * 6.28
-    )
-    tilt = np.arcsin(rng.uniform(-1, 1, (count, 1))).astype(np.float32) + 0.25 * np.sin(turn * 1.5)
-    size = 0.25 * (1 + 0.05 * rng.standard_normal((count, 1), np.float32))
-    x, y = np.cos(turn) * np.cos(tilt), np.sin(tilt) * 0.85
-    return (
-        np.stack([x, y, np.sin(turn) * np.cos(tilt)], axis=-1).astype(np.float32) * size[..., None]
-        + centre
-    )
-
-
-def on_face(view: Surface, x: F32, y: F32) -> F32:
+def on_face(view: Surface, x: Floats, y: Floats) -> Floats:
     """World points [..., 3] of the visible face at head-frame `x` and `y`."""
     n = view.x.shape[0]
     z = np.full_like(x, 0.62)
@@ -356,28 +95,26 @@ def on_face(view: Surface, x: F32, y: F32) -> F32:
     return world
 
 
-def _strokes(start: F32, reach: F32, curve: F32) -> F32:
+def _strokes(start: Floats, reach: Floats, curve: Floats) -> Floats:
     """Strands [s, 5, 3] from `start` along `reach`, bent by `curve`, all [s, 3]."""
     t = np.linspace(0, 1, 5, dtype=np.float32)[None, :, None]
     return np.asarray(start[:, None] + reach[:, None] * t + curve[:, None] * t * t, np.float32)
 
 
 def brows_and_lashes(
-    view: Surface, image: F32, alpha: F32, who: Person, how: Shot, rng: np.random.Generator
+    view: Surface, image: Floats, who: Person, how: Shot, rng: np.random.Generator
 ) -> None:
     """Draw brow hairs and lashes, each a stroke of its own."""
     turn = view.rotation.T
     dark = who.natural * (0.28 + 0.35 * (1 - who.brow_dark)) + 0.004
-    spare = np.empty_like(alpha)
     for sign in (-1.0, 1.0):
         count = int(190 * who.brow_weight * view.unit / 103)
         t = rng.random(count).astype(np.float32)
         thick = (
             0.036 * who.brow_weight * np.minimum(1, 0.5 + 3 * t) * np.minimum(1, (1.04 - t) * 2.2)
         )
-        lift = (
-            0.03 * who.brow_arch * np.sin(np.clip(t * 1.15, 0, 1) * 3.14) - 0.04 * t * t + 0.02 * t
-        )
+        peak = np.sin(3.14 * np.clip(t * 0.95, 0, 1))
+        lift = 0.04 * who.brow_arch * peak + 0.03 * t - 0.05 * t**3
         v = rng.uniform(-1, 1, count).astype(np.float32)
         x = sign * (0.105 + 0.33 * t)
         start = on_face(
@@ -389,14 +126,9 @@ def brows_and_lashes(
         )
         tone = np.exp(rng.normal(0, 0.3, (count, 1, 1))).astype(np.float32)
         points = _strokes(start, reach @ turn, np.zeros_like(reach))
-        draw(
-            view,
-            image,
-            spare,
-            points,
-            np.broadcast_to(dark * tone * how.key * 0.42, points.shape),
-            depth=None,
-        )
+        column, row = (np.clip(p, 0, len(image) - 1).astype(int) for p in view.to_pixel(start))
+        colours = 0.8 * dark * tone * how.key * 0.42 + 0.2 * image[row, column][:, None]
+        draw(view, image, points, np.broadcast_to(colours, points.shape))
 
         count = int((18 + 16 * who.soft + 16 * who.makeup) * view.unit / 103)
         u = np.sort(rng.uniform(-0.11, 0.15, count)).astype(np.float32) * np.float32(who.eye)
@@ -413,15 +145,15 @@ def brows_and_lashes(
             points = _strokes(
                 start, (reach * share).astype(np.float32) @ turn, (curve * share).astype(np.float32)
             )
-            black = np.broadcast_to(np.array([0.012, 0.008, 0.006], np.float32), points.shape)
+            black = np.broadcast_to(
+                np.array([0.009, 0.006, 0.004], np.float32) + who.natural * 0.1, points.shape
+            )
             keep = slice(None) if share == 1 else slice(None, None, 3)
-            draw(view, image, spare, points[keep], black[keep], depth=None)
+            draw(view, image, points[keep], black[keep])
 
 
-def beard(
-    view: Surface, image: F32, alpha: F32, who: Person, how: Shot, rng: np.random.Generator
-) -> None:
-    """Draw stubble, a moustache, a goatee or a full beard over `image` and into `alpha`."""
+def beard(view: Surface, image: Floats, who: Person, how: Shot, rng: np.random.Generator) -> None:
+    """Draw stubble, a moustache, a goatee or a full beard over `image`."""
     if who.beard == "none":
         return
     area = beard_area(view) * (view.cover > 0.9)
@@ -445,17 +177,17 @@ def beard(
     normal = view.normal.reshape(-1, 3)[pick]
     hx = view.hx.ravel()[pick]
     size = {"stubble": 0.022, "full": 0.13, "goatee": 0.1, "moustache": 0.085}[who.beard]
-    size = size * rng.uniform(0.5, 1.2, (count, 1)).astype(np.float32)
+    reach = (size * rng.uniform(0.5, 1.2, (count, 1))).astype(np.float32)
     above = (view.hy.ravel()[pick] > -0.56) & (np.abs(hx) < 0.25)
     way = np.stack(
         [hx * np.where(above, 4.0, 0.5), np.where(above, -0.55, -1.0), 0.25 + 0 * hx], axis=-1
     )
     way = (
-        _unit(way.astype(np.float32) + rng.normal(0, 0.25, (count, 3)).astype(np.float32))
+        unit(way.astype(np.float32) + rng.normal(0, 0.25, (count, 3)).astype(np.float32))
         @ view.rotation.T
     )
-    points = _strokes(start, size * (way * 0.6 + normal * 0.6), size * way * 0.5)
-    base = _tones(who, count, rng, rng.normal(0, 0.25, count), hair_=False) + np.float32(0.004)
+    points = _strokes(start, reach * (way * 0.6 + normal * 0.6), reach * way * 0.5)
+    base = tones(who, count, rng, rng.normal(0, 0.25, count), hair_=False) + np.float32(0.004)
     if who.beard == "stubble":
         base = base * 0.6 + who.skin * 0.12
     facing = np.clip(0.35 + 0.65 * (normal @ how.light), 0.12, 1) * (
@@ -463,4 +195,4 @@ def beard(
     )
     light = how.key * (0.6 * facing)[:, None] + how.sky * 0.4
     along = np.linspace(0.55, 1.15, 5, dtype=np.float32)[None, :, None]
-    draw(view, image, alpha, points, (base * light[:, None] * along).astype(np.float32), depth=None)
+    draw(view, image, points, (base * light[:, None] * along).astype(np.float32))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 SKIN = np.array(
     [
-        (244, 208, 190), (233, 190, 165), (222, 174, 142), (205, 153, 116),
+        (237, 197, 175), (229, 182, 155), (220, 170, 138), (205, 153, 116),
         (181, 128, 92), (148, 98, 67), (112, 72, 49), (80, 51, 37),
     ],
     np.float32,
@@ -33,7 +34,7 @@ LONG_STYLES = ("long", "waves", "bob", "curls", "afro", "bun", "fringe", "pulled
                "long", "waves", "bob", "beanie")  # fmt: skip
 
 
-def linear(rgb: tuple[float, ...] | F32) -> F32:
+def linear(rgb: tuple[float, ...] | Floats) -> Floats:
     """sRGB values in 0..255 as linear light in 0..1, shape unchanged."""
     scaled = np.asarray(rgb, np.float32) / 255
     return np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4).astype(
@@ -46,14 +47,15 @@ class Person:
     """Lasting traits. Lengths are in head units: the eyes at 0, the chin near -1."""
 
     tone: float
-    skin: F32
-    hair: F32
-    natural: F32
-    iris: F32
+    skin: Floats
+    hair: Floats
+    natural: Floats
+    iris: Floats
     style: str
     soft: float
     age: float
     head: float
+    tall: float
     jaw: float
     chin: float
     cheek: float
@@ -80,10 +82,10 @@ class Person:
     freckles: float
     glasses: bool
     frame: int
-    frame_colour: F32
+    frame_colour: Floats
     earrings: int
     makeup: float
-    wrap_colour: F32
+    wrap_colour: Floats
     key: int
 
 
@@ -99,34 +101,34 @@ class Shot:
     gaze: tuple[float, float]
     lids: float
     glasses: bool
-    light: F32
-    key: F32
-    sky: F32
-    ground: F32
-    rim: F32
+    light: Floats
+    key: Floats
+    sky: Floats
+    ground: Floats
+    rim: Floats
     rim_side: float
     backdrop: str
-    palette: F32
+    palette: Floats
     garment: str
-    cloth: F32
-    cloth_two: F32
-    lipstick: F32 | None
+    cloth: Floats
+    cloth_two: Floats
+    lipstick: Floats | None
     zoom: float
     shift: tuple[float, float]
     exposure: float
-    balance: F32
+    balance: Floats
     grain: float
     vignette: float
     contrast: float
 
 
-def _hsv(hue: float, saturation: float, value: float) -> F32:
+def _hsv(hue: float, saturation: float, value: float) -> Floats:
     channel = (np.array([5.0, 3.0, 1.0]) + hue * 6) % 6
     rgb = value - value * saturation * np.clip(np.minimum(channel, 4 - channel), 0, 1)
     return linear((rgb * 255).astype(np.float32))
 
 
-def _skin(rng: np.random.Generator) -> tuple[float, F32]:
+def _skin(rng: np.random.Generator) -> tuple[float, Floats]:
     tone = float(rng.uniform(0, 7))
     below = min(int(tone), 6)
     colour = SKIN[below] + (SKIN[below + 1] - SKIN[below]) * (tone - below)
@@ -139,15 +141,15 @@ def _hair_colour(rng: np.random.Generator, tone: float, age: float) -> str:
         return "silver" if rng.random() < 0.5 else "grey"
     if rng.random() < 0.05:
         return "teal" if rng.random() < 0.5 else "rose"
-    light = ("black", "black", "espresso", "espresso", "brown", "brown", "chestnut", "auburn", "ginger", "dark blonde", "blonde",
-             "platinum")  # fmt: skip
+    light = ("black", "black", "espresso", "espresso", "brown", "brown", "chestnut", "auburn",
+             "ginger", "dark blonde", "blonde", "platinum")  # fmt: skip
     middle = ("black", "espresso", "espresso", "brown", "chestnut", "dark blonde")
     deep = ("black", "black", "black", "espresso", "brown")
     pool = light if tone < 2 else middle if tone < 4 else deep
     return pool[int(rng.integers(len(pool)))]
 
 
-def _iris(rng: np.random.Generator, tone: float) -> F32:
+def _iris(rng: np.random.Generator, tone: float) -> Floats:
     names = tuple(IRIS)
     low, high = (1, 6) if tone < 2 else (0, 4) if tone < 4 else (0, 2)
     return linear(IRIS[names[int(rng.integers(low, high))]])
@@ -172,14 +174,17 @@ def person(key: int) -> Person:
         return float(mean + np.clip(rng.normal(0, spread), -2 * spread, 2 * spread))
 
     return Person(
-        tone=tone, skin=skin, hair=linear(HAIR[colour]), natural=linear(natural), iris=_iris(rng, tone), style=style,
-        soft=soft, age=age, head=near(1.0, 0.035), jaw=near(1.06 - 0.17 * soft, 0.06),
-        chin=near(1.03 - 0.1 * soft, 0.05), cheek=near(1.0, 0.12), brow=near(1.15 - 0.5 * soft, 0.1),
+        tone=tone, skin=skin, hair=linear(HAIR[colour]), natural=linear(natural),
+        iris=_iris(rng, tone), style=style, soft=soft, age=age, head=near(1.0, 0.04),
+        tall=near(1.0, 0.025), jaw=near(1.06 - 0.17 * soft, 0.075),
+        chin=near(1.03 - 0.1 * soft, 0.05), cheek=near(1.0, 0.12),
+        brow=near(1.15 - 0.5 * soft, 0.1),
         nose_width=near(0.95 + 0.035 * tone - 0.1 * soft, 0.08), nose_length=near(1.0, 0.06),
         nose_height=near(1.06 - 0.025 * tone - 0.05 * soft, 0.07),
         lips=near(0.86 + 0.05 * tone + 0.18 * soft - 0.15 * age, 0.1), mouth=near(1.0, 0.06),
         eye=near(1.05 + 0.09 * soft, 0.05), eye_gap=near(0.288, 0.009), eye_tilt=near(0.05, 0.05),
-        fold=float(np.clip(rng.normal(0.8, 0.3), 0.15, 1)), brow_weight=near(1.15 - 0.35 * soft, 0.15),
+        fold=float(np.clip(rng.normal(0.8, 0.3), 0.15, 1)),
+        brow_weight=near(1.15 - 0.35 * soft, 0.15),
         brow_arch=near(0.5 + 0.5 * soft, 0.25), brow_dark=near(0.62, 0.1), ears=near(1.0, 0.08),
         neck=near(1.07 - 0.22 * soft, 0.04),
         curl=float(rng.random()), length=float(rng.random()),
@@ -209,7 +214,7 @@ def shot(seed: int, who: Person) -> Shot:
     warmth = rng.normal(0.03, 0.09)
     key = np.array([1 + warmth, 1.0, 1 - 1.3 * warmth]) * rng.uniform(1.9, 2.5)
     fill = rng.uniform(0.25, 0.6)
-    smile = float(np.clip(rng.normal(0.35, 0.4), -0.2, 1.0))
+    smile = float(np.clip(rng.normal(0.42, 0.38), -0.06, 1.0))
     opening = float(max(0.0, rng.normal(0.25, 0.5))) if smile > 0.35 else 0.0
     if smile <= 0.35 and rng.random() < 0.12:
         opening = 0.35
@@ -220,7 +225,8 @@ def shot(seed: int, who: Person) -> Shot:
     lips = _hsv(rng.normal(0.98, 0.025) % 1, rng.uniform(0.5, 0.8), rng.uniform(0.45, 0.75))
     return Shot(
         yaw=float(yaw), pitch=float(pitch), roll=float(roll), smile=smile,
-        opening=min(opening, 1.0), gaze=(float(rng.normal(-0.5 * yaw, 0.2)), float(rng.normal(0, 0.15))),
+        opening=min(opening, 1.0),
+        gaze=(float(rng.normal(-0.5 * yaw, 0.2)), float(rng.normal(0, 0.15))),
         lids=float(np.clip(rng.normal(1.0, 0.1) - 0.2 * max(smile, 0), 0.6, 1.2)),
         glasses=who.glasses and rng.random() < 0.8, light=light.astype(np.float32),
         key=key.astype(np.float32),
@@ -239,7 +245,7 @@ def shot(seed: int, who: Person) -> Shot:
         lipstick=lips if rng.random() < who.makeup else None,
         zoom=float(rng.uniform(1.0, 1.1)),
         shift=(float(rng.normal(0, 0.04)), float(rng.normal(0, 0.025))),
-        exposure=float(rng.uniform(0.84, 1.06) * (0.94 + 0.05 * who.tone)),
+        exposure=float(rng.uniform(0.84, 1.06) * (0.86 + 0.055 * who.tone)),
         balance=(1 + rng.normal(0, 0.025) * np.array([1, 0, -1])).astype(np.float32),
         grain=float(rng.uniform(0.002, 0.007)), vignette=float(rng.uniform(0.05, 0.35)),
         contrast=float(rng.uniform(0.0, 0.35)),
