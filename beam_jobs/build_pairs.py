@@ -186,7 +186,7 @@ def _read_parts(dataset: str, plans: Sequence[ShardPlan]) -> list[Part]:
         return []
     sizes = {file.name: file.size for file in storage.list_files(dataset)}
     parts = [shards.read_part(dataset, plan) for plan in plans]
-    return [p for p in parts if p and (not p.keys or sizes.get(p.name) == p.bytes)]
+    return [p for p in parts if p and (not p.keys or sizes.get(p.name) == p.size)]
 
 
 def _processes(workers: int, images: int, count: int) -> int:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from beam_jobs.watch import BuildProgress
@@ -103,17 +102,19 @@ def summary(result: BuildResult) -> None:
     else:
         speed = manifest.inputs / max(result.seconds, 1e-9)
         state = f"built in {result.seconds:.1f} s ({speed:,.0f} images/s)"
-    table = Table.grid(padding=(0, 2))
-    table.add_row("dataset", place)
+    rows = [("dataset", place)]
     for split in SPLITS:
         records, groups = manifest.records[split], manifest.groups[split]
-        note = "" if records else f"  none: raise --{split}-fraction or give more groups"
-        table.add_row(split, f"{records:,} pairs of {groups:,} groups{note}")
+        hint = f"; raise --{split}-fraction, or give more groups" if split != "train" else ""
+        rows.append(
+            (split, f"{records:,} pairs of {groups:,} groups" if records else f"none{hint}")
+        )
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in manifest.reject_reasons.items())
-    listed = f" (see {REJECTED})" if reasons else ""
-    table.add_row(
-        "rejected", f"{manifest.rejected_sources:,}{': ' if reasons else ''}{reasons}{listed}"
-    )
-    table.add_row("preview", storage.join(place, PREVIEW))
+    listed = f": {reasons} (see {REJECTED})" if reasons else ""
+    rows += [
+        ("rejected", f"{manifest.rejected_sources:,}{listed}"),
+        ("preview", storage.join(place, PREVIEW)),
+    ]
     console.print(f"{storage.base_name(place)}: {state}", markup=False)
-    console.print(table, markup=False)
+    for title, text in rows:
+        console.print(f"  {title:<10}{text}", markup=False)

@@ -13,7 +13,7 @@ from srgan.images import Pixels
 from srgan.records import PairRecord
 
 _BACKGROUND, _TEXT, _FAINT = (22, 24, 29), (240, 240, 236), (142, 147, 158)
-_MARGIN, _GAP, _CAPTION, _HEADING = 36, 24, 26, 92
+_MARGIN, _GAP, _SEAM, _CAPTION, _HEADING = 36, 24, 2, 26, 92
 _WIDTH = 1320
 _MAX_PAIRS = 20
 _SMALLEST_TILE, _LARGEST_TILE = 128, 256
@@ -35,9 +35,10 @@ def choose(records: Iterable[PairRecord]) -> list[PairRecord]:
 def contact_sheet(pairs: Sequence[PairRecord], config: DatasetConfig, count: int) -> bytes:
     """A JPEG of ``pairs`` out of a dataset with ``count`` of them."""
     tile = _tile(config.hr_size)
-    columns = max(1, min((_WIDTH - 2 * _MARGIN + _GAP) // (2 * tile + _GAP), len(pairs)))
+    columns = max(1, min((_WIDTH - 2 * _MARGIN + _GAP) // (2 * tile + _SEAM + _GAP), len(pairs)))
     rows = -(-len(pairs) // columns)
-    cell_width, cell_height = 2 * tile + _GAP, tile + _CAPTION + _GAP
+    pair_width = 2 * tile + _SEAM
+    cell_width, cell_height = pair_width + _GAP, tile + _CAPTION + _GAP
     content = max(columns * cell_width - _GAP, 620)
     width = content + 2 * _MARGIN
     height = _HEADING + _MARGIN + rows * cell_height - _GAP + _MARGIN // 2
@@ -51,8 +52,8 @@ def contact_sheet(pairs: Sequence[PairRecord], config: DatasetConfig, count: int
         lr = images.decode(pair.lr, max_pixels=config.max_pixels)
         hr = images.decode(pair.hr, max_pixels=config.max_pixels)
         sheet.paste(_enlarged(lr, tile), (left, top))
-        sheet.paste(_enlarged(hr, tile), (left + tile, top))
-        caption = _fitted(pair.source, _font(13), 2 * tile)
+        sheet.paste(_enlarged(hr, tile), (left + tile + _SEAM, top))
+        caption = _fitted(pair.source, _font(13), pair_width)
         draw.text((left, top + tile + 6), caption, _FAINT, _font(13))
     return images.encode_jpeg(np.asarray(sheet))
 
@@ -61,10 +62,13 @@ def _heading(
     draw: ImageDraw.ImageDraw, config: DatasetConfig, count: int, *, shown: int, width: int
 ) -> None:
     draw.text((_MARGIN, 26), config.name, _TEXT, _font(30))
-    sizes = f"{config.lr_size} \u00d7 {config.lr_size} px  \u2192  {config.hr_size} \u00d7 {config.hr_size} px"
+    # Pillow's own font has neither the multiplication sign nor arrows.
+    sizes = (
+        f"LR {config.lr_size} x {config.lr_size}   \u00b7   HR {config.hr_size} x {config.hr_size}"
+    )
     draw.text((width - _MARGIN, 30), sizes, _TEXT, _font(18), anchor="ra")
     pairs = f"{shown} of {count:,} pairs" if shown < count else f"{count:,} pairs"
-    line = f"{pairs} \u00b7 left LR, right HR \u00b7 {config.degradation} \u00d7{config.scale}"
+    line = f"{pairs} \u00b7 LR left, HR right \u00b7 {config.degradation} x{config.scale}"
     draw.text((width - _MARGIN, 56), line, _FAINT, _font(15), anchor="ra")
     draw.line((_MARGIN, _HEADING - 4, width - _MARGIN, _HEADING - 4), (52, 56, 66))
 
@@ -88,10 +92,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """``text`` cut at its beginning until it fits; the font that comes with Pillow is Latin."""
+    """``text`` shortened in its middle until it fits; the font that comes with Pillow is Latin."""
     text = text.encode("latin-1", "replace").decode("latin-1")
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"\u2026{text}") > width:
-        text = text[1:]
-    return f"\u2026{text}"
+    kept, short = len(text), text
+    while kept > 2 and font.getlength(short) > width:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2]}\u2026{text[len(text) - kept // 2 :]}"
+    return short

@@ -144,7 +144,7 @@ def publish(
                 name=part.name,
                 split=part.split,
                 records=len(part.keys),
-                bytes=part.bytes,
+                bytes=part.size,
                 sha256=part.sha256,
             )
             for part in parts

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from beam_jobs.processes import run_in_processes
 from srgan import errors
 from srgan.errors import ConfigError, SrganError
 
@@ -42,26 +43,24 @@ class Engine:
         beam = import_beam()
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        arguments = list(self.arguments)
-        if self.local:
-            mode = "multi_processing" if workers > 1 else "in_memory"
-            arguments = [
-                f"--direct_running_mode={mode}",
-                f"--direct_num_workers={max(1, workers)}",
-                # What a worker logs of a failure comes back with the exception.
-                "--default_sdk_harness_log_level=CRITICAL",
-                *arguments,
-            ]
-        pipeline = beam.Pipeline(runner=self.runner, options=PipelineOptions(arguments))
-        _ = (
-            pipeline
-            | "places" >> beam.Create(list(places))
-            | "spread" >> beam.Reshuffle()
-            | name >> beam.Map(function).with_output_types(None)
-        )
+        def run(chosen: Any) -> None:
+            pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(list(arguments)))
+            _ = (
+                pipeline
+                | "places" >> beam.Create(list(places))
+                | "spread" >> beam.Reshuffle()
+                | name >> beam.Map(function).with_output_types(None)
+            )
+            pipeline.run().wait_until_finish()
+
+        arguments = self.arguments
         try:
             with _silent_beam():
-                pipeline.run().wait_until_finish()
+                if self.local and workers > 1:
+                    arguments = (f"--direct_num_workers={workers}", *arguments)
+                    run_in_processes(run)
+                else:
+                    run(self.runner)
         except Exception as error:
             found = find_error(error)
             if found is None:
@@ -146,7 +145,7 @@ def _beam_runner(runner: str) -> str:
     from apache_beam.options.pipeline_options import StandardOptions
 
     names = {name.lower(): name for name in (*StandardOptions.KNOWN_RUNNER_NAMES, "FnApiRunner")}
-    name = names.get(runner.lower()) or names.get(f"{runner}runner".lower())
+    name: str | None = names.get(runner.lower()) or names.get(f"{runner}runner".lower())
     if name is None:
         raise ConfigError(
             f"unknown runner {runner!r}; use local, flink, dataflow or one of Beam's: "

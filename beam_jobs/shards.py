@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
+from PIL import Image
 
 from beam_jobs.inventory import Source, in_order, read_if_exists
 from beam_jobs.pairs import group_of, make_pair, split_of
@@ -94,7 +94,7 @@ class Part:
     name: str
     split: Split
     keys: list[str]
-    bytes: int
+    size: int
     sha256: str
     rejected: list[Reject]
     sums: list[int]
@@ -156,7 +156,7 @@ def write_shard(place: str) -> None:
     plan = ShardPlan.from_bytes(data)
     dataset = place.removesuffix(f"/{PARTS}/{plan.name}{_PLAN}")
     shard, keys, rejected = io.BytesIO(), [], []
-    sums, squares = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    histogram, levels = np.zeros((3, 256), np.int64), np.arange(256)
     contents = in_order(storage.read_bytes, (record.place for record in plan.records))
     for planned, content in zip(plan.records, contents, strict=True):
         if hashlib.sha256(content).hexdigest() != planned.key:
@@ -171,9 +171,7 @@ def write_shard(place: str) -> None:
             continue
         records.write_records(shard, [_record(planned, hr, lr)])
         keys.append(planned.key)
-        pixels = _flat(hr)
-        sums += pixels.sum(axis=0)
-        squares += (pixels * pixels).sum(axis=0)
+        histogram += np.asarray(Image.fromarray(hr).histogram(), np.int64).reshape(3, 256)
     encoded = shard.getvalue()
     if keys:
         storage.write_bytes(storage.join(dataset, plan.name), encoded)
@@ -182,11 +180,11 @@ def write_shard(place: str) -> None:
         name=plan.name,
         split=plan.split,
         keys=keys,
-        bytes=len(encoded),
+        size=len(encoded),
         sha256=hashlib.sha256(encoded).hexdigest(),
         rejected=rejected,
-        sums=sums.tolist(),
-        squares=squares.tolist(),
+        sums=(histogram @ levels).tolist(),
+        squares=(histogram @ levels**2).tolist(),
     )
     storage.write_bytes(part_place(dataset, plan.name), part.to_bytes())
 
@@ -199,7 +197,3 @@ def _record(planned: PlannedRecord, hr: Pixels, lr: Pixels) -> PairRecord:
         hr=images.encode_png(hr),
         lr=images.encode_png(lr),
     )
-
-
-def _flat(hr: Pixels) -> NDArray[np.int64]:
-    return hr.reshape(-1, 3).astype(np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -16,6 +16,18 @@ Pixels = NDArray[np.uint8]
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 # The header is compared with our own limit before decoding; Pillow's would only warn up to twice.
 Image.MAX_IMAGE_PIXELS = None
+# Pictures only: Pillow would also start Ghostscript for EPS and take some text files for images.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageRejectedError(Exception):
@@ -39,7 +51,7 @@ def decode(data: bytes, *, max_pixels: int) -> Pixels:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the pixels decide.
         try:
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
         except UnidentifiedImageError:
             raise ImageRejectedError("not_an_image", "no known image format") from None
         except Exception as error:
@@ -50,7 +62,7 @@ def decode(data: bytes, *, max_pixels: int) -> Pixels:
             raise ImageRejectedError("too_many_pixels", detail)
         try:
             image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(_to_rgb(_oriented(image)))
         except Exception as error:
             # Decoders raise whatever they like on hostile bytes: SyntaxError, struct.error, ...
             raise ImageRejectedError("corrupt", _one_line(error)) from None
@@ -97,7 +109,8 @@ def encode_jpeg(pixels: Pixels, quality: int = 92) -> bytes:
 
 def to_uint8(unit: NDArray[np.floating[Any]]) -> Pixels:
     """[0, 1] floats to uint8: clipped and rounded (truncation would darken by half a level)."""
-    return np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8)
+    levels: Pixels = np.rint(np.clip(unit, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return levels
 
 
 def to_unit(pixels: Pixels) -> NDArray[np.float32]:
@@ -105,11 +118,21 @@ def to_unit(pixels: Pixels) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255.0)
 
 
+def _oriented(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says; as it lies where EXIF is damaged."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         # Pillow's own conversion clips 16-bit grey at 255, which turns photos white.
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        deep = image.mode.startswith("I;16") or values.max(initial=0) > 255
+        top = 65535.0 if deep else 255.0
         return Image.fromarray(to_uint8(values / top)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")

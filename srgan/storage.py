@@ -6,12 +6,14 @@ object and atomic: a reader sees all of it or nothing.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -84,13 +86,13 @@ def list_files(place: str) -> list[StoredFile]:
     Links are followed but never in a circle. Raises :class:`StorageError` when ``place`` does
     not exist or cannot be read.
     """
-    if any(character in place for character in "*?["):
-        root = place[: min(place.find(c) for c in "*?[" if c in place)].rpartition("/")[0]
-        files = _glob(place, root)
+    path = local_path(place)
+    # A folder may be called "photos [2024]": what exists is no pattern.
+    if any(character in place for character in "*?[") and not (path and path.exists()):
+        files = _glob(place)
         if not files:
             raise StorageError(f"{place}: no file matches; check the pattern")
         return files
-    path = local_path(place)
     if path is None:
         with _reported(place, "list"):
             found = _gcs().find(place, detail=True)
@@ -101,8 +103,9 @@ def list_files(place: str) -> list[StoredFile]:
     if not path.exists():
         raise StorageError(f"{path}: no such folder; give a folder with images")
     if path.is_file():
-        return [StoredFile(path.name, str(path), path.stat().st_size)]
-    return sorted(_walk(path))
+        return [_local_file(path, path.parent)]
+    with _reported(place, "list"):
+        return sorted(_walk(path))
 
 
 def read_bytes(place: str) -> bytes:
@@ -171,10 +174,10 @@ def delete(place: str) -> None:
     path = local_path(place)
     with _reported(place, "delete"):
         if path is None:
-            if _gcs().exists(place):
+            with suppress(FileNotFoundError):
                 _gcs().rm(place, recursive=True)
         elif path.is_dir():
-            shutil.rmtree(path)
+            _remove_tree(path)
         else:
             path.unlink(missing_ok=True)
 
@@ -213,24 +216,54 @@ def _walk(root: Path) -> Iterator[StoredFile]:
             folders.clear()
             continue
         seen.add((info.st_dev, info.st_ino))
+        folders.sort()  # Where two links lead to one folder, the same one counts everywhere.
         for name in names:
-            path = Path(folder, name)
-            size = path.stat().st_size if path.exists() else 0
-            yield StoredFile(path.relative_to(root).as_posix(), str(path), size)
+            yield _local_file(Path(folder, name), root)
 
 
-def _glob(pattern: str, root: str) -> list[StoredFile]:
-    path = local_path(root or ".")
-    if path is None:
+def _local_file(path: Path, root: Path) -> StoredFile:
+    """A broken link, and anything but a regular file, has size 0: there is nothing to read."""
+    try:
+        info = path.stat()
+        size = info.st_size if stat.S_ISREG(info.st_mode) else 0
+    except OSError:
+        size = 0
+    # A file name may be no UTF-8; what we write about it is.
+    name = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
+    return StoredFile(name, str(path), size)
+
+
+def _glob(pattern: str) -> list[StoredFile]:
+    if scheme(pattern) != "file":
+        root = _before_wildcard(pattern)
         with _reported(pattern, "list"):
             found = _gcs().glob(pattern, detail=True)
         return sorted(_gcs_file(root, n, i) for n, i in found.items() if i["type"] == "file")
-    rest = pattern.removeprefix("file://")[len(root.removeprefix("file://")) :].lstrip("/")
-    return sorted(
-        StoredFile(p.relative_to(path).as_posix(), str(p), p.stat().st_size)
-        for p in path.glob(rest)
-        if p.is_file()
-    )
+    whole = absolute(pattern)
+    root = _before_wildcard(whole)
+    path = Path(root or "/")
+    with _reported(pattern, "list"):
+        found = [p for p in path.glob(whole[len(root) :].lstrip("/")) if p.is_file()]
+    return sorted(_local_file(p, path) for p in found)
+
+
+def _before_wildcard(pattern: str) -> str:
+    """The folder above the first part with a wildcard."""
+    first = min(pattern.find(c) for c in "*?[" if c in pattern)
+    return pattern[:first].rpartition("/")[0]
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a folder that others may be filling or removing at the same time."""
+    for attempt in range(5):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            if not path.exists():
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or attempt == 4:
+                raise
 
 
 def _gcs_file(root: str, name: str, info: dict[str, Any]) -> StoredFile:
@@ -242,7 +275,8 @@ def _gcs_file(root: str, name: str, info: dict[str, Any]) -> StoredFile:
 def _gcs() -> Any:
     import fsspec
 
-    return fsspec.filesystem("gs")
+    # Other processes write what we list; a remembered listing would be stale.
+    return fsspec.filesystem("gs", use_listings_cache=False)
 
 
 @contextmanager

@@ -1,0 +1,34 @@
+"""A worker process of the local engine: Beam's own, silent, and gone when its driver is gone.
+
+What a worker would log of a failure comes back to the driver with the exception.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+
+def main() -> None:
+    """Serve the driver that started this process."""
+    logging.disable(logging.CRITICAL)
+    # Ctrl-C reaches the whole group; the driver decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    from apache_beam.runners.worker.sdk_worker_main import main as serve
+
+    serve(sys.argv)
+
+
+def _end_with(driver: int) -> None:
+    while os.getppid() == driver:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
