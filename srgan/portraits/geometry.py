@@ -185,11 +185,17 @@ class Figure:
         steps = ((np.arange(GRID, dtype=np.float32) + 0.5) / GRID * 2 - 1) * np.float32(half)
         x, y = (m.ravel() for m in np.meshgrid(steps + np.float32(cx), np.float32(cy) - steps))
         z, nearest = self._march(x, y)
-        normal = self._normal(x, y, z)
-        open_, lit = self._light(x, y, z, normal)
-        part = self.body(x, y, z) - self.head(*self.to_head(x, y, z))
-        grid = (GRID, GRID)
-        maps = [upsample(m.reshape(grid), n) for m in (z, nearest, open_, lit, part, *normal)]
+        near = nearest < 0.1
+        hit = (x[near], y[near], z[near])
+        normal = self._normal(*hit)
+        part = self.body(*hit) - self.head(*self.to_head(*hit))
+        found = (*self._light(*hit, normal), part, *normal)
+        # What surrounds the figure is never seen, but the filter reaches one cell into it.
+        filled = np.zeros((6, x.size), np.float32)
+        filled[:2] = 1
+        filled[:, near] = found
+        small = np.stack([z, nearest, *filled]).reshape(-1, GRID, GRID)
+        maps = [upsample(m, n) for m in small]
         fine = ((np.arange(n, dtype=np.float32) + 0.5) / n * 2 - 1) * np.float32(half)
         wx, wy = np.meshgrid(fine + np.float32(cx), np.float32(cy) - fine)
         hx, hy, hz = self.to_head(wx, wy, maps[0])

@@ -259,7 +259,7 @@ def hair(
         return layer, mask
     n = view.x.shape[0]
     scale = n / 320
-    guides, each = (int(330 * scale), 8) if style.length > 0.1 else (int(900 * scale), 6)
+    guides, each = (int(330 * scale), 6) if style.length > 0.1 else (int(900 * scale), 6)
     path = _grow(who, style, view, rng, guides)
     strands = _children(path, style, rng, each)
     if who.style == "bun":

@@ -28,7 +28,7 @@ def _light(points: Floats, colour: Floats, how: Shot, weave: Floats) -> Floats:
 
 def _over(view: Surface, image: Floats, world: Floats, colours: Floats) -> None:
     order = np.argsort(world[..., 2].mean(1), kind="stable")
-    depth = np.where(view.cover > 0.5, view.z - 0.04, -9).astype(np.float32)
+    depth = np.where(view.cover > 0.5, view.z - 0.09, -9).astype(np.float32)
     draw(view, image, world[order], colours[order], depth=depth)
 
 
@@ -69,7 +69,7 @@ def scarf(view: Surface, image: Floats, who: Person, how: Shot) -> None:
     thick = np.broadcast_to(0.03 + 0.06 * np.minimum(t * 5, 1), points.shape[:2]).reshape(-1, 1)
     flat = push(flat, (0, 0.28, -0.16), np.array([0.69 * who.head, 0.74, 0.84]) + thick)
     flat = push(flat, (0, -0.2, 0.06), np.array([0.6 * who.head, 0.82, 0.64]) + thick * 0.7)
-    flat = push(flat, (0, -0.2, -0.12), np.array([0.64 * who.head, 0.95, 0.7]) + thick * 0.8)
+    flat = push(flat, (0, -0.02, -0.14), np.array([0.68 * who.head, 1.08, 0.78]) + thick * 0.9)
     points = flat.reshape(points.shape)
     pleat = np.sin(turn * 3 + t * 5 + who.key) * 0.5 + np.sin(turn * 7 - t * 6) * 0.35
     points = points * (1 + (0.02 * pleat * np.minimum(t * 4, 1))[..., None])

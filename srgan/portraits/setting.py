@@ -118,7 +118,7 @@ def clothes(view: Surface, coat: Coat, who: Person, how: Shot, rng: np.random.Ge
     }.get(kind, -1.36 + 1.35 * x * x)  # fmt: skip
     inside = edge - y
     body = 1 - view.head[where]
-    amount = np.clip(inside * view.unit + 0.5, 0, 1) * body
+    amount: Floats = np.clip(inside * view.unit + 0.5, 0, 1) * body
     shadow = np.exp(-np.clip(-inside, 0, 1) / 0.03) * body
     coat.tint(where, shadow * 0.7, np.array([0.62, 0.52, 0.5], np.float32))
     colour, bump, gloss = _fabric(x, y, inside, kind, how)
@@ -126,7 +126,7 @@ def clothes(view: Surface, coat: Coat, who: Person, how: Shot, rng: np.random.Ge
         drape = np.clip((y + 1.62 + 0.35 * np.cos(2.2 * x)) * view.unit * 0.5 + 0.5, 0, 1)
         colour += (who.wrap_colour - colour) * drape[..., None]
         pleats = np.sin((y - 0.5 * x * x + 0.15 * x) * 24) + 0.5 * np.sin((y + 0.4 * x) * 41)
-        bump += (0.03 * pleats - bump) * drape
+        bump = np.asarray(bump + (0.03 * pleats - bump) * drape)
         colour *= (1 - 0.3 * np.exp(-(((drape - 0.5) / 0.3) ** 2)))[..., None]
         amount = body
     m = y.shape[0]
@@ -143,7 +143,7 @@ def _fabric(
     colour = np.empty((*x.shape, 3), np.float32)
     colour[:] = how.cloth
     weave = np.sin(x * 150) * np.sin(y * 150)
-    bump = 0.0025 * weave
+    bump: Floats = 0.0025 * weave
     gloss = 0.1
     band = np.clip((0.075 - inside) / 0.01, 0, 1)
     if kind in ("knit", "turtleneck"):

@@ -164,33 +164,37 @@ def _folds(coat: Coat, view: Surface, who: Person, how: Shot) -> None:
 
 
 def shade(view: Surface, coat: Coat, how: Shot) -> Floats:
-    """The lit figure, [n, n, 3] linear light."""
-    n = view.x.shape[0]
+    """The lit figure, [n, n, 3] linear light, black where the figure is not."""
     up, across = np.gradient(coat.bump * np.float32(view.unit))
-    normal = view.normal.copy()
-    normal[..., 0] -= across
-    normal[..., 1] += up
+    figure = np.flatnonzero(view.cover)
+    normal = view.normal.reshape(-1, 3).take(figure, axis=0)
+    normal[:, 0] -= across.ravel().take(figure)
+    normal[:, 1] += up.ravel().take(figure)
     normal /= np.sqrt((normal * normal).sum(-1, keepdims=True))
     facing = normal @ how.light
-    reach = view.lit
-    result = np.empty((n, n, 3), np.float32)
-    sky = 0.5 + 0.5 * normal[..., 1]
-    ambient = view.open * (0.35 + 0.65 * np.clip(normal[..., 2], 0, 1))
-    edge = (1 - np.clip(normal[..., 2], 0, 1)) ** 3
+    reach, open_ = view.lit.ravel().take(figure), view.open.ravel().take(figure)
+    albedo = coat.albedo.reshape(-1, 3).take(figure, axis=0)
+    sky = 0.5 + 0.5 * normal[:, 1]
+    front = np.clip(normal[:, 2], 0, 1)
+    ambient = open_ * (0.35 + 0.65 * front)
     rim_direction = np.array([how.rim_side * 0.9, 0.25, -0.35], np.float32)
-    rim = edge * np.clip(normal @ rim_direction, 0, 1) * np.clip(view.cover, 0, 1) * 1.6
+    edge = (1 - front) ** 3 * np.clip(normal @ rim_direction, 0, 1) * 1.6
     half = how.light + np.array([0, 0, 1], np.float32)
     half /= np.linalg.norm(half)
     lean = np.clip(normal @ half, 0, 1)
-    tight = lean**24
-    shine = (0.16 * lean**8 + 0.6 * tight * tight) * coat.gloss * reach
+    broad = lean**2
+    broad = broad**2
+    broad = broad**2
+    tight = broad * broad * broad
+    shine = (0.16 * broad + 0.6 * tight * tight) * coat.gloss.ravel().take(figure) * reach
+    warm_fill, warm_reach = ambient**0.65, reach**0.7
+    lit = np.empty_like(albedo)
     for c in range(3):
         soft = np.clip((facing + WRAP[c]) / (1 + WRAP[c]), 0, 1) ** 1.25
-        through = reach ** (0.7 + 0.3 * c) if c < 2 else reach
-        light = how.key[c] * soft * through * 0.42
-        fill = ambient ** (0.65 if c == 0 else 0.9)
-        light += fill * (how.sky[c] * sky + how.ground[c] * (1 - sky)) + rim * how.rim[c] * 0.6
-        result[..., c] = (
-            coat.albedo[..., c] * light + how.key[c] * 0.2 * shine + 0.06 * rim * how.rim[c]
-        )
+        light = how.key[c] * 0.42 * soft * (reach if c else warm_reach)
+        fill = how.sky[c] * sky + how.ground[c] * (1 - sky)
+        light += (ambient if c else warm_fill) * fill + edge * (how.rim[c] * 0.6)
+        lit[:, c] = albedo[:, c] * light + how.key[c] * 0.2 * shine + how.rim[c] * 0.06 * edge
+    result = np.zeros_like(coat.albedo)
+    result.reshape(-1, 3)[figure] = lit
     return result

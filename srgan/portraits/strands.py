@@ -37,7 +37,9 @@ def draw(
     column, row = view.to_pixel(points)
     # Nodes are not evenly spaced; a few samples more where strands stretch leaves no gaps.
     span = np.abs(np.diff(column, axis=1)) + np.abs(np.diff(row, axis=1))
-    along = np.concatenate([[0], np.cumsum(np.quantile(span, 0.93, axis=0))])
+    along = np.concatenate(
+        [[0], np.cumsum(np.quantile(span[:: 1 + len(span) // 400], 0.93, axis=0))]
+    )
     count = int(np.clip(along[-1] * 1.02, 3, 2.5 * n))
     at = np.interp(np.linspace(0, along[-1], count), along, np.arange(len(along)))
     at = np.minimum(at, len(along) - 1.001).astype(np.float32)
@@ -48,11 +50,15 @@ def draw(
     within = (x >= 0) & (x < n) & (y >= 0) & (y < n)
     flat = np.where(within, y.astype(np.int64) * n + x.astype(np.int64), 0)
 
+    palette = colours.reshape(-1, 3)
+
     def put(target: Floats, where: NDArray[np.bool_], marks: NDArray[np.bool_] | None) -> None:
-        strand, step = np.nonzero(where)
-        colour = colours[strand, low[step]]
-        colour += (colours[strand, low[step] + 1] - colour) * mix[step, None]
-        spots = flat[where]
+        chosen = np.flatnonzero(where)
+        strand, step = np.divmod(chosen, count)
+        node = strand * len(along) + low.take(step)
+        colour = palette.take(node, axis=0)
+        colour += (palette.take(node + 1, axis=0) - colour) * mix.take(step)[:, None]
+        spots = flat.ravel().take(chosen)
         for beside in range(1 + wide):
             spots = np.minimum(spots + beside, n * n - 1)
             target.reshape(-1, 3)[spots] = colour
@@ -76,7 +82,7 @@ def tones(
     value = np.exp(rng.normal(0, 0.11, count) + shared).astype(np.float32)
     base = (who.hair if hair_ else who.natural)[None] * value[:, None]
     white = rng.random(count) < who.grey
-    base[white] = np.array([0.45, 0.44, 0.43], np.float32) * value[white, None]
+    base[white] = np.array([0.24, 0.235, 0.23], np.float32) * value[white, None]
     return base[:, None]
 
 
@@ -114,13 +120,13 @@ def brows_and_lashes(
             0.036 * who.brow_weight * np.minimum(1, 0.5 + 3 * t) * np.minimum(1, (1.04 - t) * 2.2)
         )
         peak = np.sin(3.14 * np.clip(t * 0.95, 0, 1))
-        lift = 0.04 * who.brow_arch * peak + 0.03 * t - 0.05 * t**3
+        lift = 0.04 * who.brow_arch * peak + 0.03 * t - 0.05 * t**3 - 0.022 * (1 - t) ** 2
         v = rng.uniform(-1, 1, count).astype(np.float32)
         x = sign * (0.105 + 0.33 * t)
         start = on_face(
             view, x.astype(np.float32), (0.175 + lift + v * thick * 0.8).astype(np.float32)
         )
-        rise = 0.05 * (1 - 1.25 * t) - 0.02 * v
+        rise = 0.03 * (1 - 1.4 * t) - 0.02 * v
         reach = np.stack([sign * (0.02 + 0.04 * t), rise, 0.012 + 0 * t], axis=-1).astype(
             np.float32
         )

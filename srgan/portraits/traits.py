@@ -139,7 +139,7 @@ def _skin(rng: np.random.Generator) -> tuple[float, Floats]:
 def _hair_colour(rng: np.random.Generator, tone: float, age: float) -> str:
     if age > 0.62 and rng.random() < 0.75:
         return "silver" if rng.random() < 0.5 else "grey"
-    if rng.random() < 0.05:
+    if rng.random() < 0.035:
         return "teal" if rng.random() < 0.5 else "rose"
     light = ("black", "black", "espresso", "espresso", "brown", "brown", "chestnut", "auburn",
              "ginger", "dark blonde", "blonde", "platinum")  # fmt: skip
@@ -215,7 +215,7 @@ def shot(seed: int, who: Person) -> Shot:
     key = np.array([1 + warmth, 1.0, 1 - 1.3 * warmth]) * rng.uniform(1.9, 2.5)
     fill = rng.uniform(0.25, 0.6)
     smile = float(np.clip(rng.normal(0.42, 0.38), -0.06, 1.0))
-    opening = float(max(0.0, rng.normal(0.25, 0.5))) if smile > 0.35 else 0.0
+    opening = float(max(0.0, rng.normal(0.4, 0.45))) if smile > 0.35 else 0.0
     if smile <= 0.35 and rng.random() < 0.12:
         opening = 0.35
     hue, spread = rng.random(), rng.normal(0, 0.12)

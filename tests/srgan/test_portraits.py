@@ -38,6 +38,11 @@ def test_same_arguments_same_bytes() -> None:
     assert not np.array_equal(first, render(3, person=5, size=64))
 
 
+def test_a_known_portrait_keeps_its_mean_colour() -> None:
+    mean_colour = render(1, person=1, size=64).mean((0, 1))
+    np.testing.assert_allclose(mean_colour, (128.4, 126.0, 156.4), atol=2)
+
+
 @pytest.mark.parametrize(
     ("seed", "person", "size"), [(-1, 0, 64), (0, -1, 64), (0, 0, 31), (0, 0, 1025)]
 )
