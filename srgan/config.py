@@ -123,7 +123,9 @@ class GeneratorConfig(Frozen):
     blocks: int = Field(16, ge=1, le=128, description="Residual blocks.")
     norm: Literal["batch", "none"] = "batch"
     activation: Literal["relu", "prelu"] = "prelu"
-    upsample: Literal["transpose", "subpixel", "resize"] = "subpixel"
+    upsample: Literal["transpose", "subpixel", "resize", "shuffle"] = Field(
+        "subpixel", description="'shuffle': one sub-pixel convolution straight to the image."
+    )
     outer_kernel: Literal[3, 9] = Field(9, description="Kernel of the first and last convolution.")
     residual_scale: float = Field(1.0, gt=0, le=1, description="Factor of a block's branch.")
     base: Literal["none", "bicubic"] = Field(

@@ -1,0 +1,193 @@
+"""Training input: the batch of step *n* is a pure function of (datasets, seed, *n*).
+
+So a continued run sees the very batches that an uninterrupted one sees. Records are found by
+their offset in the shards, decoded once and kept in memory while they fit.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srgan import storage
+from srgan.errors import DatasetError
+from srgan.images import Pixels, decode
+from srgan.records import Dataset, Split, decode_example, frame_spans, verify_shard
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_NO_LIMIT = 1 << 62
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A decoded record: uint8 RGB ``lr [h, w, 3]`` and ``hr [s*h, s*w, 3]``."""
+
+    key: str
+    source: str
+    lr: Pixels
+    hr: Pixels
+
+
+class PairSource:
+    """Random access to the records of one split of several datasets, in a fixed order.
+
+    Shards are compared with their sha256 once, when this is made; remote ones are copied to
+    ``cache``. Decoded pairs stay in memory up to ``memory`` bytes, later ones are decoded anew.
+    """
+
+    def __init__(
+        self, datasets: Sequence[Dataset], split: Split, *, cache: Path, memory: int = 4 << 30
+    ) -> None:
+        self._spans: list[tuple[Path, int, int]] = []
+        for dataset in datasets:
+            for shard in dataset.shards(split):
+                verify_shard(dataset, shard)
+                place = storage.join(dataset.place, shard.name)
+                path = storage.local_copy(place, shard.sha256, cache)
+                with path.open("rb") as stream:
+                    self._spans += [(path, *span) for span in frame_spans(stream)]
+        if not self._spans:
+            places = ", ".join(dataset.place for dataset in datasets)
+            raise DatasetError(
+                f"{places}: the {split} split is empty; build from more images, or raise "
+                f"--{split}-fraction"
+                if split != "train"
+                else f"{places}: the train split is empty; build from more images"
+            )
+        self._memory = memory
+        self._pairs: dict[int, Pair] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __getitem__(self, index: int) -> Pair:
+        kept = self._pairs.get(index)
+        if kept is not None:
+            return kept
+        path, offset, length = self._spans[index]
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            record = decode_example(stream.read(length))
+        pair = Pair(
+            record.key,
+            record.source,
+            decode(record.lr, max_pixels=_NO_LIMIT),
+            decode(record.hr, max_pixels=_NO_LIMIT),
+        )
+        with self._lock:
+            self._memory -= pair.hr.nbytes + pair.lr.nbytes
+            if self._memory > 0:
+                self._pairs[index] = pair
+        return pair
+
+    def first(self, count: int) -> list[Pair]:
+        """The first ``count`` pairs (fewer where there are fewer)."""
+        return [self[index] for index in range(min(count, len(self)))]
+
+
+def sample_indices(step: int, batch: int, size: int, seed: int) -> list[int]:
+    """Which of ``size`` records make up the batch of ``step``.
+
+    The stream of all batches is one shuffle of the records after another, each another one.
+    """
+    indices = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, place = divmod(position, size)
+        indices.append(int(_permutation(size, seed, epoch)[place]))
+    return indices
+
+
+def make_batch(
+    source: PairSource, step: int, *, batch: int, hr_crop: int, scale: int, flip: bool, seed: int
+) -> tuple[Pixels, Pixels]:
+    """Random crops for ``step``: uint8 ``lr [N, c/s, c/s, 3]`` and ``hr [N, c, c, 3]``.
+
+    The LR crop's corner is drawn on the LR grid, so both crops show the same part of the face.
+    """
+    rng = np.random.default_rng((seed, step))
+    side = hr_crop // scale
+    lr = np.empty((batch, side, side, 3), np.uint8)
+    hr = np.empty((batch, hr_crop, hr_crop, 3), np.uint8)
+    for row, index in enumerate(sample_indices(step, batch, len(source), seed)):
+        pair = source[index]
+        height, width = pair.lr.shape[:2]
+        if side > min(height, width):
+            raise DatasetError(
+                f"trainer.hr_crop {hr_crop} is larger than the images of the dataset "
+                f"({width * scale}x{height * scale}); use at most {min(height, width) * scale}"
+            )
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        mirror = -1 if flip and rng.random() < 0.5 else 1
+        lr[row] = pair.lr[top : top + side, left : left + side][:, ::mirror]
+        top, left = top * scale, left * scale
+        hr[row] = pair.hr[top : top + hr_crop, left : left + hr_crop][:, ::mirror]
+    return lr, hr
+
+
+def training_dataset(
+    source: PairSource,
+    first_step: int,
+    *,
+    batch: int,
+    hr_crop: int,
+    scale: int,
+    flip: bool,
+    seed: int,
+) -> tf.data.Dataset:
+    """Endless global batches from ``first_step`` on: (lr in [0, 1], hr in [-1, 1]) float32."""
+    import tensorflow as tf
+
+    def load(step: Any) -> tuple[Pixels, Pixels]:
+        return make_batch(
+            source,
+            int(step),
+            batch=batch,
+            hr_crop=hr_crop,
+            scale=scale,
+            flip=flip,
+            seed=seed,
+        )
+
+    def to_tensors(step: Any) -> tuple[Any, Any]:
+        lr, hr = tf.numpy_function(load, [step], (tf.uint8, tf.uint8), stateful=False)
+        side = hr_crop // scale
+        lr = tf.ensure_shape(lr, (batch, side, side, 3))
+        hr = tf.ensure_shape(hr, (batch, hr_crop, hr_crop, 3))
+        return tf.cast(lr, tf.float32) / 255.0, tf.cast(hr, tf.float32) / 127.5 - 1.0
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # Workers of its own: with the default pool the input thread waits behind the convolutions.
+    options.threading.private_threadpool_size = 2
+    steps = tf.data.Dataset.range(first_step, _NO_LIMIT)
+    return (
+        steps.map(to_tensors, num_parallel_calls=2, deterministic=True)
+        .prefetch(4)
+        .with_options(options)
+    )
+
+
+def batches_of_equal_shape(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:
+    """Groups of at most ``size`` neighbours whose LR images have the same shape."""
+    group: list[Pair] = []
+    for pair in pairs:
+        if group and (len(group) == size or group[0].lr.shape != pair.lr.shape):
+            yield group
+            group = []
+        group.append(pair)
+    if group:
+        yield group
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(size: int, seed: int, epoch: int) -> Any:
+    return np.random.default_rng((seed, epoch)).permutation(size)
