@@ -63,7 +63,7 @@ def _eye(
     r = np.hypot(a, b) / radius
     angle = np.arctan2(b, a)
     fibre = np.sin(angle * 23 + 3 * np.sin(angle * 5)) * 0.5 + np.sin(angle * 41 + 9 * r) * 0.5
-    iris = who.iris * (1 + (0.3 * fibre + 0.55 * (b < 0) * np.clip(r, 0, 1))[..., None])
+    iris = 0.85 * who.iris * (1 + (0.3 * fibre + 0.55 * (b < 0) * np.clip(r, 0, 1))[..., None])
     iris *= (1.15 - 0.8 * np.clip((r - 0.72) / 0.28, 0, 1))[..., None]
     iris[:] += np.exp(-(((r - 0.48) / 0.12) ** 2))[..., None] * who.iris * 0.5
     edge = radius * unit

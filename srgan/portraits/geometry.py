@@ -176,7 +176,7 @@ class Figure:
 
     def distance(self, x: Floats, y: Floats, z: Floats) -> Floats:
         """Signed distance to the whole figure, from world coordinates."""
-        return _join(self.head(*self.to_head(x, y, z)), self.body(x, y, z), 0.1)
+        return _join(self.head(*self.to_head(x, y, z)), self.body(x, y, z), 0.14)
 
     def look(self, n: int) -> Surface:
         """The surface seen by an orthographic camera of [n, n] pixels."""

@@ -42,8 +42,8 @@ STYLES = {
     "fringe": Style(1.4, 0.22, "part", 0.75, 0.08, 0.012, 0.8, 0.55),
     "curls": Style(0.75, 0.75, "part", 0.35, 0.12, 0.05, 4.5, 0.8, 0.02),
     "afro": Style(0.4, 1.0, "out", 0.03, 0.02, 0.026, 4.5, 0.3, 0.02),
-    "bun": Style(0.95, 0.02, "back", 0.05, 0.035, clump=0.5, frizz=0.006),
-    "pulled back": Style(1.0, 0.04, "back", 0.2, 0.04, 0.008, 1.5, 0.6, 0.008),
+    "bun": Style(0.7, 0.02, "back", 0.05, 0.035, clump=0.5, frizz=0.006),
+    "pulled back": Style(0.8, 0.04, "back", 0.2, 0.04, 0.008, 1.5, 0.6, 0.008),
     "buzz": Style(0.04, 0.5, "forward", 0.0, 0.01, clump=0.0, frizz=0.004),
 }
 
@@ -269,7 +269,7 @@ def hair(
     world = view.to_world(strands)
     out = np.linalg.norm(world - (CENTRE - PIVOT) @ view.rotation.T - PIVOT, axis=-1).mean(1)
     near = out + 0.5 * world[..., 2].mean(1)
-    depth = np.where(view.cover > 0.5, view.z - 0.05, -9).astype(np.float32)
+    depth = np.where(view.cover > 0.5, view.z - 0.09, -9).astype(np.float32)
     locks = near[: len(path) * each].reshape(-1, each)
     locks[:] = locks.mean(1, keepdims=True) + 0.03 * (locks - locks.mean(1, keepdims=True))
     order = np.argsort(near, kind="stable")
@@ -277,10 +277,8 @@ def hair(
     world, shared = world[order], shared[order]
     rank = np.linspace(0.55, 1.1, len(order), dtype=np.float32)[:, None, None]
     colours = _lit(world, tones(who, len(order), rng, shared), how, 1.0) * rank
-    root = (
-        0.72 + 0.28 * np.minimum(np.linspace(0, 5, strands.shape[1], dtype=np.float32), 1)[:, None]
-    )
-    colours *= root
+    from_root = np.linspace(0, 5, strands.shape[1], dtype=np.float32)[:, None]
+    colours *= 0.72 + 0.28 * np.minimum(from_root, 1)
     below = len(world) // 3
     for part, wide in ((slice(0, below), True), (slice(below, None), False)):
         draw(
@@ -291,14 +289,9 @@ def hair(
 
 def _bun(rng: np.random.Generator, count: int) -> Floats:
     centre = np.array([0.0, 1.05, -0.3], np.float32)
-    turn = (
-        np.linspace(0, 4.5, NODES, dtype=np.float32)[None]
-        + rng.random((count, 1), np.float32) * 6.28
-    )
+    turn = np.linspace(0, 4.5, NODES, dtype=np.float32) + 6.28 * rng.random((count, 1), np.float32)
     tilt = np.arcsin(rng.uniform(-1, 1, (count, 1))).astype(np.float32) + 0.25 * np.sin(turn * 1.5)
     size = 0.25 * (1 + 0.05 * rng.standard_normal((count, 1), np.float32))
     x, y = np.cos(turn) * np.cos(tilt), np.sin(tilt) * 0.85
-    return (
-        np.stack([x, y, np.sin(turn) * np.cos(tilt)], axis=-1).astype(np.float32) * size[..., None]
-        + centre
-    )
+    ball = np.stack([x, y, np.sin(turn) * np.cos(tilt)], axis=-1).astype(np.float32)
+    return np.asarray(ball * size[..., None] + centre, np.float32)

@@ -114,7 +114,7 @@ def brows_and_lashes(
     turn = view.rotation.T
     dark = who.natural * (0.28 + 0.35 * (1 - who.brow_dark)) + 0.004
     for sign in (-1.0, 1.0):
-        count = int(190 * who.brow_weight * view.unit / 103)
+        count = int(235 * who.brow_weight * view.unit / 103)
         t = rng.random(count).astype(np.float32)
         thick = (
             0.036 * who.brow_weight * np.minimum(1, 0.5 + 3 * t) * np.minimum(1, (1.04 - t) * 2.2)
