@@ -1,0 +1,97 @@
+"""Flow ``srgan``: from photos to a registered, gated model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from pydantic import Field
+
+from flows import tasks
+from flows.failures import log_errors_in_one_line
+from flows.parameters import DEFAULT_DATASET, Override, Preset, Stage
+from srgan.config import DatasetConfig, RunConfig, load_run_config
+from srgan.errors import ConfigError, SrganError
+from srgan.storage import base_name
+from srgan.workspace import prepare_environment
+
+
+def _run_name() -> str:
+    parameters = runtime.flow_run.parameters
+    source = base_name(parameters.get("image_set") or "portraits")
+    return f"{parameters.get('preset')} on {source}"
+
+
+@flow(name="srgan", flow_run_name=_run_name, result_serializer="json", log_prints=False)
+def train(
+    image_set: str | None = None,
+    dataset: DatasetConfig = DEFAULT_DATASET,
+    extra_datasets: tuple[str, ...] = (),
+    preset: Preset = "faces-cpu",
+    overrides: tuple[Override, ...] = (),
+    stage: Stage = "all",
+    max_minutes: Annotated[float | None, Field(ge=0)] = None,
+    new: bool = False,
+    initial: str | None = None,
+) -> dict[str, Any] | State[Any]:
+    """Train a model on an image set and promote it when it is better than the champion.
+
+    1. check the settings
+    2. build the dataset of LR/HR pairs (without an image set: of portraits rendered here)
+    3. train, from where an interrupted run of the same settings stopped
+    4. evaluate against bicubic and the champion; write the report
+    5. register the version
+    6. promote it where it is better
+
+    Args:
+        image_set: Folder, glob or gs:// prefix with photos. Empty: the project's own portraits.
+        dataset: How photos become LR/HR pairs.
+        extra_datasets: Places of datasets that are already built, to train on as well.
+        preset: Networks, losses and schedule.
+        overrides: Single settings of the preset, as key=value, such as trainer.batch=32.
+        stage: Both stages, the pre-training alone, or the GAN alone (needs initial).
+        max_minutes: Time budget of training. Empty: the preset's; 0: by steps.
+        new: Start afresh where a run with the same settings exists.
+        initial: Model to start from, such as champion or models:/srgan-faces/3.
+    """
+    prepare_environment()
+    log_errors_in_one_line()
+    try:
+        config = run_config(preset, overrides, dataset.scale, max_minutes)
+        source = image_set or tasks.render_portraits()
+        built = tasks.build_dataset(source, dataset)
+        places = [built["place"], *extra_datasets]
+        trained = tasks.train_model(config, places, stage, new, initial)
+        evaluated = tasks.evaluate_model(trained["folder"])
+        registered = tasks.register_model(trained["folder"])
+        promoted = tasks.promote_model(trained["folder"])
+    except SrganError as error:
+        return Failed(message=str(error))
+    return {
+        "dataset": built,
+        "training": trained,
+        "evaluation": evaluated,
+        "version": registered,
+        "decision": promoted,
+    }
+
+
+def run_config(
+    preset: str, overrides: tuple[str, ...], scale: int, max_minutes: float | None
+) -> RunConfig:
+    """The preset with its overrides, at the dataset's scale.
+
+    :class:`ConfigError` names a bad key or value, and a scale that contradicts the dataset's.
+    """
+    settings = [f"generator.scale={scale}"]
+    if max_minutes is not None:
+        settings.append(f"trainer.max_minutes={max_minutes}")
+    config = load_run_config(preset, [*settings, *overrides])
+    if config.generator.scale != scale:
+        raise ConfigError(
+            f"overrides: generator.scale={config.generator.scale} contradicts dataset.scale="
+            f"{scale}; leave it out, the dataset's is used"
+        )
+    return config
