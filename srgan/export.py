@@ -6,6 +6,7 @@ and, once the model was evaluated, ``model_card.json`` with the sha256 of every 
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -132,6 +133,21 @@ def load_exported(folder: Path, *, unverified: bool = False) -> ExportedModel:
     return model
 
 
+def weights_digest(folder: Path) -> str:
+    """sha256 of the weights of an exported model.
+
+    Equal for equal weights: a new export of them differs in time stamps and names alone.
+    """
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(folder / SAVED_MODEL / "variables" / "variables"))
+    digest = hashlib.sha256()
+    for name in sorted(reader.get_variable_to_shape_map()):
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+            digest.update(name.encode() + np.asarray(reader.get_tensor(name)).tobytes())
+    return digest.hexdigest()
+
+
 def _load(folder: Path, card: ModelCard | None = None) -> ExportedModel:
     import tensorflow as tf
 
@@ -251,23 +267,23 @@ def _serving_module(generator: keras.Model) -> Any:
             signed = tf.cast(generator(unit, training=False), tf.float32)
         return tf.clip_by_value((signed + 1.0) / 2.0, 0.0, 1.0)
 
-    class ServingModule(tf.Module):  # type: ignore[misc]
+    class ServingModule(tf.Module):
         def __init__(self) -> None:
             super().__init__(name="super_resolution")
             self.generator = generator
 
         # MLflow calls the loaded object itself; TensorFlow restores `__call__` only where its
         # first argument is named self.
-        @tf.function(input_signature=[bytes_in])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[bytes_in])
         def __call__(self, images: Any) -> Any:
             unit = to_unit_sr(tf.cast(images, tf.float32) / 255.0)
             return tf.cast(tf.round(unit * 255.0), tf.uint8)
 
-        @tf.function(input_signature=[bytes_in])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[bytes_in])
         def serve(self, images: Any) -> Any:
             return {"output": self(images)}
 
-        @tf.function(input_signature=[unit_in])  # type: ignore[untyped-decorator]
+        @tf.function(input_signature=[unit_in])
         def unit(self, images: Any) -> Any:
             return {"output": to_unit_sr(images)}
 

@@ -16,11 +16,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srgan.config import GateConfig
 from srgan.errors import RegistryError, SrganError
+from srgan.images import Pixels
 from srgan.metrics import METRICS
 from srgan.mlflow_store import connect, reported, tracking_uri
 from srgan.registry import CHALLENGER, CHAMPION, Version, champion, load_version
@@ -93,7 +96,7 @@ def promote(
     workspace: Workspace,
     *,
     compared_with: Version | None = None,
-    check: Callable[[Version, Workspace], None] | None = None,
+    check: Callable[[Version, Workspace], object] | None = None,
 ) -> Decision:
     """Make ``version`` challenger, and champion when both keys turn; tag it with the decision.
 
@@ -130,11 +133,12 @@ def promote(
 
 def check_loads_alone(
     version: Version, workspace: Workspace, *, seconds: float = LOAD_SECONDS
-) -> None:
+) -> int:
     """Load a registered version as a stranger would, and compare its pixels with the export's.
 
     A new isolated interpreter, in an empty folder, in which this project cannot be imported and
-    MLflow may not unpickle. Raises :class:`RegistryError` with the last line of what went wrong.
+    MLflow may not unpickle. Returns the largest difference in grey levels, which is 0 on the same
+    machine; more than 1, another shape or a failure is a :class:`RegistryError`.
     """
     exported = load_version(version, workspace)
     random = np.random.default_rng(0)
@@ -144,43 +148,52 @@ def check_loads_alone(
     }
     with tempfile.TemporaryDirectory(prefix="srgan-load-") as folder:
         np.savez(Path(folder) / "probes.npz", allow_pickle=False, **probes)
-        environment = {
-            **os.environ,
-            "MLFLOW_TRACKING_URI": tracking_uri(workspace),
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        }
-        command = [sys.executable, "-I", "-c", _LOAD_SCRIPT, version.uri, folder]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise RegistryError(
-                f"{version.uri}: a fresh process did not load it within {seconds:.0f} s"
-            ) from None
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise RegistryError(f"{version.uri}: a fresh process cannot load it: {lines[-1][:300]}")
+        _run_alone(version, folder, tracking_uri(workspace), seconds)
         with np.load(Path(folder) / "pixels.npz", allow_pickle=False) as pixels:
-            for name, probe in probes.items():
-                expected, found = exported(probe), pixels[name]
-                # Another process may split its sums over other threads: one level at a tie.
-                if found.shape != expected.shape or found.dtype != np.uint8:
-                    raise RegistryError(
-                        f"{version.uri}: a fresh process gives {found.dtype} {found.shape} for "
-                        f"{probe.shape}, expected uint8 {expected.shape}"
-                    )
-                worst = int(np.abs(found.astype(int) - expected.astype(int)).max())
-                if worst > 1:
-                    raise RegistryError(
-                        f"{version.uri}: a fresh process gives pixels that differ by {worst} levels"
-                    )
+            return max(
+                _difference(version, exported(probe), pixels[name])
+                for name, probe in probes.items()
+            )
+
+
+def _run_alone(version: Version, folder: str, uri: str, seconds: float) -> None:
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", _LOAD_SCRIPT, version.uri, folder],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RegistryError(
+            f"{version.uri}: a fresh process did not load it within {seconds:.0f} s"
+        ) from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise RegistryError(f"{version.uri}: a fresh process cannot load it: {lines[-1][:300]}")
+
+
+def _difference(version: Version, expected: Pixels, found: NDArray[Any]) -> int:
+    if found.shape != expected.shape or found.dtype != np.uint8:
+        raise RegistryError(
+            f"{version.uri}: a fresh process gives {found.dtype} {found.shape}, "
+            f"expected uint8 {expected.shape}"
+        )
+    worst = int(np.abs(found.astype(int) - expected.astype(int)).max())
+    # Another process may split its sums over other threads, which can turn a tie by one level.
+    if worst > 1:
+        raise RegistryError(
+            f"{version.uri}: a fresh process gives pixels that differ by {worst} levels"
+        )
+    return worst
 
 
 def _target(evaluation: Evaluation, config: GateConfig, has_champion: bool) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from srgan.card import CARD, ModelCard
 from srgan.errors import ModelError, RegistryError
-from srgan.export import SAVED_MODEL, ExportedModel, load_exported
+from srgan.export import SAVED_MODEL, ExportedModel, load_exported, weights_digest
 from srgan.mlflow_store import (
     RUN_ID,
     check_connection,
@@ -56,7 +56,6 @@ CHALLENGER = "challenger"
 MODEL_SHA256 = "srgan.model_sha256"
 WEIGHTS_SHA256 = "srgan.weights_sha256"
 TRAIN = "train one with `srgan train` or `make demo`"
-_WEIGHTS = f"{SAVED_MODEL}/variables/variables.data-00000-of-00001"
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 
 
@@ -90,17 +89,18 @@ def register(folder: Path, workspace: Workspace) -> Version:
     """
     card = load_exported(folder).card
     assert card is not None
-    name, client = registered_name(card.scale), connect(workspace)
+    name, client, weights = registered_name(card.scale), connect(workspace), weights_digest(folder)
     with reported(tracking_uri(workspace)):
         for version in _versions(client, name):
-            same_weights = version.tags.get(WEIGHTS_SHA256) == card.files[_WEIGHTS]
-            if version.run_id == card.run_id and same_weights:
+            if (version.run_id, version.tags.get(WEIGHTS_SHA256)) == (card.run_id, weights):
                 return version
         experiment = experiment_id(client, workspace)
         digests = ",".join(dataset.digest for dataset in card.datasets)
         run = find_or_create_run(client, experiment, card.run_id, {DIGESTS: digests})
         model_id = _log_model(client, experiment, run.info.run_id, name, folder)
-        return _create_version(client, name, model_id, run.info.run_id, _version_tags(card))
+        return _create_version(
+            client, name, model_id, run.info.run_id, _version_tags(card, weights)
+        )
 
 
 def champion(workspace: Workspace, scale: int = 4) -> Version | None:
@@ -286,12 +286,12 @@ def _create_version(
     return found
 
 
-def _version_tags(card: ModelCard) -> dict[str, str]:
+def _version_tags(card: ModelCard, weights: str) -> dict[str, str]:
     tags = {
         RUN_ID: card.run_id,
         DIGESTS: ",".join(dataset.digest for dataset in card.datasets),
         MODEL_SHA256: card.digest,
-        WEIGHTS_SHA256: card.files[_WEIGHTS],
+        WEIGHTS_SHA256: weights,
         "srgan.code_version": card.code_version,
     }
     if card.metrics is not None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import functools
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from srgan.card import ModelCard, make_card, write_card
@@ -122,16 +126,20 @@ def config_for(scale: int) -> RunConfig:
     return parse(RunConfig, {"generator": {"scale": scale}}, "test")
 
 
-def new_workspace(folder: Path, template: Path) -> Workspace:
-    """A workspace whose MLflow database is there already: making one takes seconds."""
+@functools.cache
+def empty_database() -> bytes:
+    """An empty MLflow database to copy: making one takes seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        with mock.patch.dict(os.environ, MLFLOW_TRACKING_URI=workspace.default_tracking_uri):
+            check_connection(workspace)
+        return (workspace.root / "mlflow.db").read_bytes()
+
+
+def new_workspace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace with an empty MLflow database, which this process uses from now on."""
     workspace = Workspace(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(template, folder / "mlflow.db")
+    (folder / "mlflow.db").write_bytes(empty_database())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", workspace.default_tracking_uri)
     return workspace
-
-
-def make_template(folder: Path) -> Path:
-    """An empty MLflow database to copy."""
-    workspace = Workspace(folder)
-    check_connection(workspace)
-    return folder / "mlflow.db"
