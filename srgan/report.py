@@ -21,6 +21,7 @@ from srgan.scores import (
     BASELINE,
     CHAMPION,
     MODEL,
+    PRETRAIN,
     Evaluation,
     best_system,
     image_gain,
@@ -30,7 +31,12 @@ from srgan.scores import (
 from srgan.verdict import verdict
 
 REPORT = "report.html"
-_LABELS = {BASELINE: "Bicubic", MODEL: "Model", CHAMPION: "Champion"}
+_LABELS = {
+    BASELINE: "Bicubic",
+    "pretrain": "Pre-trained",
+    MODEL: "Model",
+    CHAMPION: "Champion",
+}
 _PHRASES = {MODEL: "the model", CHAMPION: "the champion", BASELINE: "bicubic"}
 # psnr_rgb says much the same of a single picture as psnr_y; per_image.csv has it.
 _SHORT = {"psnr_y": "PSNR", "ssim_y": "SSIM", "lpips_alex": "LPIPS"}
