@@ -106,7 +106,7 @@ def _caption(path: Path) -> str:
 
 
 def _common_side(examples: Sequence[Pair]) -> int:
-    return min(min(pair.hr.shape[:2]) for pair in examples)
+    return min(int(side) for pair in examples for side in pair.hr.shape[:2])
 
 
 def _strip(pictures: Sequence[Pixels], side: int) -> Pixels:

@@ -167,7 +167,7 @@ class StageConfig(Frozen):
     warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
     decay: Literal["constant", "cosine"] = Field("constant", description="After the warm-up.")
     content: dict[ContentLoss, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=lambda: {"mse": 1.0}, description="Content losses and their weights."
+        default={"mse": 1.0}, description="Content losses and their weights."
     )
     adversarial: Literal["none", "minmax", "relativistic"] = "none"
     adversarial_weight: float = Field(1e-3, ge=0, description="1e-3 in the paper.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from srgan import storage
 from srgan.metricslog import read_metrics
-from srgan.runs import STAGES
+from srgan.runs import STAGES, Stage
 
 _TITLES = {"pretrain": "pre-training", "gan": "GAN"}
 _COLOURS = {
@@ -67,9 +67,11 @@ def draw(metrics: Path, target: Path) -> None:
 
 def _offsets(
     entries: Sequence[dict[str, Any]],
-) -> tuple[dict[str, int], list[tuple[str, int, int]]]:
+) -> tuple[dict[Stage, int], list[tuple[Stage, int, int]]]:
     """First step of each stage on the common axis, and (stage, begin, end)."""
-    offsets, boundaries, begin = {}, [], 0
+    offsets: dict[Stage, int] = {}
+    boundaries: list[tuple[Stage, int, int]] = []
+    begin = 0
     for stage in STAGES:
         steps = [entry["step"] for entry in entries if entry["stage"] == stage]
         if steps:
@@ -82,7 +84,7 @@ def _offsets(
 def _plot(
     axis: Any,
     entries: Sequence[dict[str, Any]],
-    offsets: dict[str, int],
+    offsets: dict[Stage, int],
     name: str,
     *,
     smooth: bool = False,
@@ -95,7 +97,7 @@ def _plot(
         ]
         if not points:
             continue
-        steps, values = zip(*points, strict=True)
+        steps, values = [p[0] for p in points], [p[1] for p in points]
         colour = _COLOURS[name]
         if smooth and len(values) > 20:
             axis.plot(steps, values, color=colour, alpha=0.22, linewidth=0.8)

@@ -36,7 +36,7 @@ class Interrupts:
         return self._received is not None
 
     def raise_if_requested(self, where: str) -> None:
-        """Pass the signal on to the former handler, then raise :class:`InterruptedTrainingError`."""
+        """Call the former handler, then raise :class:`InterruptedTrainingError`."""
         if self._received is None:
             return
         before = self._before.get(self._received)

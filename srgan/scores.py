@@ -15,6 +15,7 @@ from srgan.records import Split
 
 BASELINE = "bicubic"
 MODEL = "model"
+PRETRAIN = "pretrain"
 CHAMPION = "champion"
 EVALUATION = "evaluation.json"
 PER_IMAGE = "per_image.csv"

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +31,7 @@ from srgan.errors import DatasetError, TrainingError
 from srgan.interrupts import Interrupts
 from srgan.losses import build_content_loss
 from srgan.metricslog import MetricsLog
+from srgan.progress import TrainProgress
 from srgan.records import Dataset
 from srgan.runs import (
     STAGES,
@@ -48,19 +48,6 @@ from srgan.schedule import MEASURED_STEPS, learning_rate, steps_for_budget
 from srgan.state import average_decay, create_state, make_step, reset_optimizers
 from srgan.validation import Validator
 from srgan.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class TrainProgress:
-    """Where training is, for people: sent every ``trainer.log_every`` steps."""
-
-    stage: Stage
-    step: int
-    steps: int
-    images_per_second: float
-    input_wait: float
-    eta_seconds: float
-    losses: Mapping[str, float]
 
 
 class TrainingListener(Protocol):

@@ -1,4 +1,4 @@
-"""The discriminator of SRGAN (Ledig et al. 2017, figure 4): ``[N, S, S, C] in [-1, 1]`` to logits."""
+"""The discriminator of SRGAN (Ledig et al. 2017, figure 4): images in [-1, 1] to logits."""
 
 from __future__ import annotations
 

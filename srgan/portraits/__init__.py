@@ -6,8 +6,10 @@ are painted in the head's own frame, and hair is drawn strand by strand.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,9 @@ from srgan.portraits import features, hair, headwear, setting, skin, strands, tr
 from srgan.portraits.geometry import Figure
 
 __all__ = ["render", "write_image_set"]
+
+# Sets with different seeds share neither people nor shots.
+_STRIDE = 1_000_003
 
 
 def render(seed: int, *, person: int, size: int = 160) -> NDArray[np.uint8]:
@@ -72,21 +77,24 @@ def write_image_set(
     shots: int,
     seed: int = 0,
     size: int = 160,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Render `people` x `shots` portraits to `folder`/person-0001/shot-1.png and so on.
 
     Images that exist already are kept, so an interrupted run continues where it stopped; each
-    image appears whole or not at all. `seed` shifts both who is shown and how. `progress`, if
-    given, is called with (images done, images in all) after each one. Returns the number of
-    images of the set now present.
+    image appears whole or not at all. `seed` shifts both who is shown and how; `workers` is the
+    number of processes. `progress`, if given, is called with (images done, images in all).
+    Returns the number of images of the set now present.
 
     Raises ValueError if `people` or `shots` is negative or `size` out of range, OSError if the
     folder cannot be written.
     """
     if people < 0 or shots < 0:
         raise ValueError(f"people and shots must be 0 or more, not {people} and {shots}")
+    tell = progress or (lambda _done, _total: None)
     done, total = 0, people * shots
+    missing: list[tuple[Path, int, int, int]] = []
     for number in range(1, people + 1):
         home = folder / f"person-{number:04d}"
         home.mkdir(parents=True, exist_ok=True)
@@ -94,14 +102,30 @@ def write_image_set(
             left.unlink(missing_ok=True)
         for take in range(1, shots + 1):
             target = home / f"shot-{take}.png"
-            if not target.exists():
-                pixels = render(
-                    seed * 1_000_003 + take, person=seed * 1_000_003 + number, size=size
-                )
-                part = home / f".shot-{take}.part"
-                Image.fromarray(pixels).save(part, format="PNG")
-                os.replace(part, target)
-            done += 1
-            if progress is not None:
-                progress(done, total)
+            if target.exists():
+                done += 1
+            else:
+                shot, person = seed * _STRIDE + take, seed * _STRIDE + number
+                missing.append((target, shot, person, size))
+    tell(done, total)
+    for _ in _each(missing, min(workers, len(missing))):
+        done += 1
+        tell(done, total)
     return done
+
+
+def _each(missing: Sequence[tuple[Path, int, int, int]], workers: int) -> Iterator[None]:
+    if workers <= 1:
+        yield from map(_write_portrait, missing)
+        return
+    # Spawned: the caller may have threads, which a fork would copy in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(_write_portrait, missing, chunksize=4)
+
+
+def _write_portrait(job: tuple[Path, int, int, int]) -> None:
+    target, seed, person, size = job
+    part = target.with_name(f".{target.stem}.part")
+    Image.fromarray(render(seed, person=person, size=size)).save(part, format="PNG")
+    os.replace(part, target)

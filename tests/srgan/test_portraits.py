@@ -94,7 +94,7 @@ def test_an_interrupted_set_continues(tmp_path: Path) -> None:
         tmp_path, people=2, shots=2, size=32, progress=lambda *at: calls.append(at)
     )
     assert made == 4
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert calls == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     names = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
     assert names == [f"person-{n:04d}/shot-{k}.png" for n in (1, 2) for k in (1, 2)]
 
@@ -107,6 +107,17 @@ def test_an_interrupted_set_continues(tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == stamp
     assert lost.read_bytes() == whole
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_processes_render_the_same_images(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        write_image_set(tmp_path / str(workers), people=3, shots=1, size=32, workers=workers)
+    one, two = (
+        [p.read_bytes() for p in sorted((tmp_path / str(workers)).rglob("*.png"))]
+        for workers in (1, 2)
+    )
+    assert len(one) == 3
+    assert one == two
 
 
 def test_sets_of_other_seeds_differ(tmp_path: Path) -> None:
