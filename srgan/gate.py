@@ -106,11 +106,9 @@ def promote(
     """
     current = champion(workspace, evaluation.scale)
     if current is not None and current.version == version.version:
-        decision = Decision(
-            True, _target(evaluation, config, False), [f"{version.uri} is the champion already"], {}
-        )
-        _write(version, decision, workspace, aliases=())
-        return decision
+        # The tags keep saying why it became champion.
+        reasons = [f"{version.uri} is the champion already"]
+        return Decision(True, _target(evaluation, config, False), reasons, {})
     if compared_with is not None and current is not None and current.uri != compared_with.uri:
         raise RegistryError(
             f"{version.uri} was compared with {compared_with.uri}, but {current.uri} is champion "
