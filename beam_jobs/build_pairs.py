@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from beam_jobs import shards
 from beam_jobs.inventory import CHUNK, HASHES, Source, take_inventory
+from beam_jobs.pairs import check_group
 from beam_jobs.publish import all_rejects, build_id_of, check_accounts, publish, sort_out, tidy
 from beam_jobs.runners import LOCAL, Engine, choose_engine
 from beam_jobs.shards import Part, Reject, ShardPlan
@@ -76,6 +77,7 @@ def build(
     dataset = storage.join(root, f"{config.name}-{build_id}")
     if _is_published(dataset):
         return _finished(dataset, started, already=True)
+    check_group([source.name for source in sources], config)
     candidates, unread, copies = sort_out(sources, config)
     plans = shards.plan_shards(candidates, config)
     done = len(sources) - len(candidates)

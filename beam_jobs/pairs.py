@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 from srgan import images
 from srgan.config import DatasetConfig
 from srgan.degrade import degrade
+from srgan.errors import ConfigError
 from srgan.images import ImageRejectedError, Pixels
 from srgan.records import Split
 
@@ -45,6 +47,20 @@ def group_of(name: str, key: str, config: DatasetConfig) -> str:
         return folder.rpartition("/")[2] or key
     found = re.search(config.group, name)
     return (found.group(1) if found else None) or key
+
+
+def check_group(names: Sequence[str], config: DatasetConfig) -> None:
+    """:class:`ConfigError` for a regular expression that finds no group in any of ``names``.
+
+    Every image would be a group by itself then, and one person in several splits.
+    """
+    if config.group in ("parent", "none"):
+        return
+    if not any(group_of(name, "", config) for name in names):
+        raise ConfigError(
+            f"group {config.group!r} matches none of {len(names)} files (such as {names[0]}); "
+            "it is searched in the path relative to the image set"
+        )
 
 
 def split_of(group: str, config: DatasetConfig) -> Split:

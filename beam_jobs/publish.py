@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from beam_jobs.inventory import Source
 from beam_jobs.preview import choose, contact_sheet
-from beam_jobs.shards import PARTS, Part, Reject, ShardPlan
+from beam_jobs.shards import PARTS, SCHEMA_VERSION, Part, Reject, ShardPlan
 from srgan import __version__, records, storage
 from srgan.config import DatasetConfig, canonical_json
 from srgan.errors import DatasetError
@@ -32,7 +32,7 @@ def build_id_of(sources: Sequence[Source], config: DatasetConfig) -> str:
     image set's root, which decides its group and is part of its record. Where the image set lies
     and how it is called is not.
     """
-    tree = [records.SCHEMA_VERSION, config.model_dump(mode="json"), sources_digest(sources)]
+    tree = [SCHEMA_VERSION, config.model_dump(mode="json"), sources_digest(sources)]
     return hashlib.sha256(canonical_json(tree)).hexdigest()[:12]
 
 

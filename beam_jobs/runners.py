@@ -144,12 +144,14 @@ def _beam_runner(runner: str) -> str:
     import_beam()
     from apache_beam.options.pipeline_options import StandardOptions
 
-    names = {name.lower(): name for name in (*StandardOptions.KNOWN_RUNNER_NAMES, "FnApiRunner")}
+    known = ("FnApiRunner", *_REFUSED, *StandardOptions.KNOWN_RUNNER_NAMES)
+    names = {name.lower(): name for name in known}
     name: str | None = names.get(runner.lower()) or names.get(f"{runner}runner".lower())
     if name is None:
+        offered = sorted(n for n in set(known) - set(_REFUSED) if not n.startswith("Test"))
         raise ConfigError(
             f"unknown runner {runner!r}; use local, flink, dataflow or one of Beam's: "
-            + ", ".join(sorted(set(names.values()) - set(_REFUSED)))
+            + ", ".join(offered)
         )
     if name in _REFUSED:
         raise ConfigError(f"runner {runner!r} is not offered: {_REFUSED[name]}; use local or flink")

@@ -25,6 +25,7 @@ from srgan.errors import DatasetError
 from srgan.images import ImageRejectedError, Pixels
 from srgan.records import SPLITS, PairRecord, Split
 
+SCHEMA_VERSION: int = records.Manifest.model_fields["schema_version"].default
 PARTS = ".parts"
 PART = ".json"
 _PLAN = ".plan"
@@ -64,7 +65,7 @@ class ShardPlan:
     def fingerprint(self) -> str:
         """sha256 of all that decides the shard's bytes; where the sources lie does not."""
         rows = [[record.key, record.group, record.source] for record in self.records]
-        code = [__version__, records.SCHEMA_VERSION, PIL.__version__]
+        code = [__version__, SCHEMA_VERSION, PIL.__version__]
         tree = [code, self.config.model_dump(mode="json"), self.split, self.name, rows]
         return hashlib.sha256(canonical_json(tree)).hexdigest()
 

@@ -16,6 +16,8 @@ import time
 def main() -> None:
     """Serve the driver that started this process."""
     logging.disable(logging.CRITICAL)
+    # Beam prints there what the driver gets as well; the loss of a driver is no news either.
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     # Ctrl-C reaches the whole group; the driver decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
@@ -26,7 +28,7 @@ def main() -> None:
 
 def _end_with(driver: int) -> None:
     while os.getppid() == driver:
-        time.sleep(0.5)
+        time.sleep(0.1)
     os._exit(1)
 
 
