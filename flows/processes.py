@@ -57,10 +57,11 @@ class Service:
                 )
             time.sleep(0.2)
 
-    def stop(self, grace: float = 10.0, first: signal.Signals = signal.SIGTERM) -> None:
-        """Ask it to end, insist after ``grace`` seconds."""
+    def stop(self, grace: float = 10.0, first: signal.Signals | None = signal.SIGTERM) -> None:
+        """Ask it to end with ``first``, insist after ``grace`` seconds."""
         if self.process.poll() is None:
-            self.process.send_signal(first)
+            if first is not None:
+                self.process.send_signal(first)
             try:
                 self.process.wait(grace)
             except subprocess.TimeoutExpired:
@@ -190,7 +191,7 @@ def _guard(head: int, mark: str, files: Sequence[str]) -> None:
         signal.signal(number, signal.SIG_IGN)
     while os.getppid() == head:
         time.sleep(0.5)
-    end_family(mark)
+    end_family(mark, grace=5.0)
     for path in map(Path, files):
         # By now another head may have written its own.
         if path.exists() and mark in path.read_text("utf-8"):

@@ -24,7 +24,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-POOL = "srgan"
+from infra.local.settings import POOL
+
 UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -46,7 +47,7 @@ def create_pool(client: SyncPrefectClient, folder: Path) -> None:
             WorkPoolCreate(name=POOL, type="process", base_job_template=template)
         )
     else:
-        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template, is_paused=False))
 
 
 def process_template(folder: Path) -> dict[str, Any]:

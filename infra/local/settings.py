@@ -11,6 +11,7 @@ from flows.settings import prefect_defaults
 from srgan.workspace import Workspace
 
 USER = "admin"
+POOL = "srgan"
 
 
 @dataclass(frozen=True)

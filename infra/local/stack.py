@@ -21,14 +21,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-import psutil
-
 from flows.processes import (
     Service,
     ServiceError,
     answers,
     end_family,
-    family,
     free_port,
     new_mark,
     start_guardian,
@@ -36,7 +33,9 @@ from flows.processes import (
 )
 from flows.server import is_up, start_prefect_server
 from infra.local import handover
+from infra.local.ending import stop
 from infra.local.mlflow_server import start_mlflow_server
+from infra.local.output import say
 from infra.local.settings import USER, StackSettings, state_folder, workspace_password
 from srgan.errors import SrganError
 from srgan.workspace import ENVIRONMENT_FILE, Workspace
@@ -45,8 +44,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The first start creates the databases, on a busy machine within a minute.
 START_TIMEOUT = 240.0
-# A run writes its checkpoint when it is told to end.
-RUN_GRACE = 60.0
 
 
 class Stopped(BaseException):
@@ -133,7 +130,7 @@ def _running(settings: StackSettings, mark: str) -> Iterator[list[Service]]:
         say(f"ready after {time.monotonic() - began:.0f} s")
         yield [*servers, *workers]
     finally:
-        _stop(mark, servers, workers)
+        stop(settings, mark, servers, workers)
 
 
 def start_worker(settings: StackSettings, mark: str) -> Service:
@@ -194,35 +191,6 @@ def _watch(services: Sequence[Service]) -> None:
         time.sleep(0.5)
 
 
-def _stop(mark: str, servers: Sequence[Service], workers: Sequence[Service]) -> None:
-    """Runs first, so that they can still report; then the worker; the servers last."""
-    if workers:
-        say("stopping")
-    for worker in workers:
-        if worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGINT)
-    psutil.wait_procs(_end_runs(mark), RUN_GRACE)
-    for worker in workers:
-        worker.stop(grace=10.0, first=signal.SIGTERM)
-    for server in reversed(servers):
-        server.stop()
-    end_family(mark, grace=2.0)
-
-
-def _end_runs(mark: str) -> list[psutil.Process]:
-    """Ask the flow runs to end: the topmost process of each, which tells its own children."""
-    runs = {}
-    for process in family(mark):
-        with contextlib.suppress(psutil.Error):
-            if "PREFECT__FLOW_RUN_ID" in process.environ():
-                runs[process.pid] = process
-    for process in runs.values():
-        with contextlib.suppress(psutil.Error):
-            if process.ppid() not in runs:
-                process.terminate()
-    return list(runs.values())
-
-
 @contextlib.contextmanager
 def _guarded(mark: str, files: Sequence[Path]) -> Iterator[None]:
     guardian = start_guardian(mark, files)
@@ -231,12 +199,6 @@ def _guarded(mark: str, files: Sequence[Path]) -> Iterator[None]:
     finally:
         guardian.kill()
         guardian.wait()
-
-
-def say(text: str) -> None:
-    """Print at once; the terminal may be gone by now, which must not disturb the orderly end."""
-    with contextlib.suppress(OSError):
-        print(text, flush=True)
 
 
 def _raise_stopped(_number: int, _frame: FrameType | None) -> None:
