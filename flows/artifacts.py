@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,11 @@ from prefect.artifacts import (
 from prefect.logging import get_run_logger
 
 from srgan.scores import Evaluation
+
+# Called with what is done, how much of it, of how much, and a line about it.
+Listener = Callable[[str, float, float, str], None]
+# Who else sees progress: the terminal of a flow that runs in the foreground.
+watcher: ContextVar[Listener | None] = ContextVar("watcher", default=None)
 
 # Often enough to look alive, rarely enough for SQLite.
 _INTERVAL = 5.0
@@ -40,9 +46,13 @@ class Progress:
         self._id = cast(UUID, create_progress_artifact(0.0, key=key, description=description))
         self._written = time.monotonic()
         self._complained = False
+        # The caller of show() may be in another thread, without this context.
+        self._watcher = watcher.get()
 
     def show(self, done: float, total: float, note: str = "") -> None:
         """``done`` of ``total``, with a line about it."""
+        if self._watcher is not None:
+            self._watcher(self._description, done, total, note)
         if done < total and time.monotonic() - self._written < _INTERVAL:
             return
         self._written = time.monotonic()

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 from pydantic import Field
 
 from flows.artifacts import Progress, show_metrics
-from flows.failures import log_errors_in_one_line
+from flows.failures import failed, log_errors_in_one_line
 from flows.parameters import DEFAULT_EVALUATION
 from srgan.config import EvaluationConfig
 from srgan.errors import SrganError
@@ -38,7 +37,7 @@ def evaluate(
     try:
         return measure(model, list(datasets), evaluation)
     except SrganError as error:
-        return Failed(message=str(error))
+        return failed(error)
 
 
 @task(name="measure", task_run_name="measure {model}", result_serializer="json")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
+from prefect.states import Failed
 
 from srgan.errors import SrganError, StorageError
 
+# EX_TEMPFAIL: the same command continues.
+INTERRUPTED = 75
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 
 
@@ -28,6 +32,12 @@ def log_errors_in_one_line() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(item, _OneLine) for item in logger.filters):
             logger.addFilter(_OneLine())
+
+
+def failed(error: SrganError) -> State[Any]:
+    """The end of a run with the error's one line; a run that was told to stop says so."""
+    interrupted = error.exit_code == INTERRUPTED
+    return Failed(message=str(error), name="Interrupted" if interrupted else "Failed")
 
 
 def is_hiccup(_task: Any, _run: Any, state: Any) -> bool:

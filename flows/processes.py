@@ -8,6 +8,7 @@ small guardian process ends the family when its head is gone without having done
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import signal
@@ -17,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,6 +150,24 @@ def family(mark: str) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     return members
+
+
+@contextlib.contextmanager
+def locked(path: Path, otherwise: str) -> Iterator[None]:
+    """Hold the lock file ``path``; :class:`ServiceError` with ``otherwise`` when another has it.
+
+    The kernel releases it however the process ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServiceError(otherwise) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def free_port(preferred: int, reserved: Sequence[int] = (), attempts: int = 50) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 from typing import Annotated, Any
 
@@ -13,11 +13,11 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from flows import tasks
-from flows.failures import log_errors_in_one_line
+from flows.failures import failed, log_errors_in_one_line
 from flows.parameters import DEFAULT_DATASET, Override, Preset
 from flows.train import run_config
 from srgan import storage
-from srgan.config import DatasetConfig
+from srgan.config import DatasetConfig, Frozen
 from srgan.errors import SrganError, StorageError
 from srgan.workspace import Workspace, prepare_environment
 
@@ -51,20 +51,25 @@ def retrain(
     """
     workspace = prepare_environment()
     log_errors_in_one_line()
+    memory = Memory(workspace, root)
     try:
         config = run_config(preset, overrides, dataset.scale, max_minutes)
         built, refused = _build_all(image_sets(root), dataset)
-        digests = sorted(item["digest"] for item in built)
-        if not built or digests == _trained_digests(workspace, root):
+        digests = tuple(sorted(item["digest"] for item in built))
+        last = memory.read()
+        if not built or (last.finished and last.digests == digests):
             return _ending(None, refused, "nothing new: every image set is in the last training")
+        if last.digests != digests:
+            start = tasks.known_start(initial, dataset.scale)
+            last = memory.write(Retraining(digests=digests, initial=start))
         places = [item["place"] for item in built]
-        trained = tasks.train_model(config, places, "all", False, tasks.known_model(initial))
+        trained = tasks.train_model(config, places, "all", False, last.initial)
         evaluated = tasks.evaluate_model(trained["folder"])
         registered = tasks.register_model(trained["folder"])
         promoted = tasks.promote_model(trained["folder"])
-        _remember_trained(workspace, root, digests)
+        memory.write(last.model_copy(update={"finished": True}))
     except SrganError as error:
-        return Failed(message=str(error))
+        return failed(error)
     result = {
         "datasets": built,
         "training": trained,
@@ -73,6 +78,36 @@ def retrain(
         "decision": promoted,
     }
     return _ending(result, refused, f"trained on {len(built)} image sets: {registered['uri']}")
+
+
+class Retraining(Frozen):
+    """What the last retraining was about.
+
+    An unfinished one is taken up again as it began, from the model that was champion then.
+    """
+
+    digests: tuple[str, ...] = ()
+    initial: str | None = None
+    finished: bool = False
+
+
+class Memory:
+    """The last retraining on the image sets below a root."""
+
+    def __init__(self, workspace: Workspace, root: str) -> None:
+        name = hashlib.sha256(storage.absolute(root).encode()).hexdigest()[:12]
+        self._place = str(workspace.root / "retrain" / f"{name}.json")
+
+    def read(self) -> Retraining:
+        """The last one; an empty one before the first."""
+        if not storage.exists(self._place):
+            return Retraining()
+        return Retraining.model_validate_json(storage.read_bytes(self._place))
+
+    def write(self, retraining: Retraining) -> Retraining:
+        """Remember ``retraining`` and return it."""
+        storage.write_bytes(self._place, retraining.model_dump_json().encode())
+        return retraining
 
 
 def image_sets(root: str) -> dict[str, str]:
@@ -108,18 +143,3 @@ def _ending(result: dict[str, Any] | None, refused: dict[str, str], message: str
         reasons = "; ".join(refused.values())
         return Failed(message=f"{len(refused)} image sets left out ({reasons}); {message}")
     return Completed(message=message, data=result)
-
-
-def _record_place(workspace: Workspace, root: str) -> str:
-    name = dataset_name(storage.absolute(root))
-    return str(workspace.root / "retrain" / f"{name[-40:]}.json")
-
-
-def _trained_digests(workspace: Workspace, root: str) -> list[str]:
-    """Datasets of the last retraining that went through to its end."""
-    place = _record_place(workspace, root)
-    return list(json.loads(storage.read_bytes(place))) if storage.exists(place) else []
-
-
-def _remember_trained(workspace: Workspace, root: str, digests: list[str]) -> None:
-    storage.write_bytes(_record_place(workspace, root), json.dumps(digests).encode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from flows.parameters import Stage
 from srgan.config import DatasetConfig, RunConfig
 from srgan.workspace import Workspace
 
-# Portraits of our own for a first run: enough people for three splits.
-PEOPLE, SHOTS = 240, 5
+# Portraits of our own for a first run: enough people for three splits, rendered in 100 s by two
+# processor cores.
+PEOPLE, SHOTS = 160, 4
 _REMOTE: dict[str, Any] = {
     "retries": 2,
     "retry_delay_seconds": [10, 60],
@@ -24,7 +27,7 @@ _REMOTE: dict[str, Any] = {
 }
 
 
-@task(name="render portraits", result_serializer="json")
+@task(name="render portraits", task_run_name="render portraits", result_serializer="json")
 def render_portraits() -> str:
     """The project's own image set, rendered once for a workspace."""
     from srgan.portraits import write_image_set
@@ -35,6 +38,7 @@ def render_portraits() -> str:
         folder,
         people=PEOPLE,
         shots=SHOTS,
+        workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
         progress=lambda done, total: progress.show(done, total, f"{done} of {total}"),
     )
     get_run_logger().info("%d portraits in %s", count, folder)
@@ -79,6 +83,7 @@ def train_model(
 ) -> dict[str, Any]:
     """Both stages of training; continues where an interrupted one stopped."""
     from srgan.pipeline import train_step
+    from srgan.progress import describe
 
     progress = Progress("training", "Training")
     logger = get_run_logger()
@@ -91,8 +96,7 @@ def train_model(
         progress=lambda p: progress.show(
             p.step,
             p.steps,
-            f"{p.stage}, step {p.step} of {p.steps}, {p.images_per_second:.0f} images/s, "
-            f"{p.eta_seconds / 60:.1f} min left",
+            f"{p.stage} {p.step} of {p.steps}  {describe(p)}",
         ),
     )
     for note in result.notes:
@@ -107,23 +111,21 @@ def train_model(
     }
 
 
-@task(name="find start", result_serializer="json")
-def known_model(reference: str | None) -> str | None:
+@task(name="find start", task_run_name="find start", result_serializer="json")
+def known_start(reference: str | None, scale: int) -> str | None:
     """``reference`` to start from, pinned to its version; ``None`` before there is a champion."""
     from srgan.registry import champion
 
-    workspace = Workspace.from_environment()
     if reference != "champion":
         return reference
-    found = champion(workspace)
+    found = champion(Workspace.from_environment(), scale)
     return found.uri if found else None
 
 
-@task(name="evaluate", **_REMOTE)
+@task(name="evaluate", task_run_name="evaluate", **_REMOTE)
 def evaluate_model(run_folder: str) -> dict[str, Any]:
     """Model, champion and bicubic on the same test images; the report."""
     from srgan.pipeline import evaluate_step
-
     from srgan.runs import RunFolder
 
     progress = Progress("evaluation", "Images measured")
@@ -147,21 +149,28 @@ def evaluate_model(run_folder: str) -> dict[str, Any]:
     }
 
 
-@task(name="register", **_REMOTE)
+@task(name="register", task_run_name="register", **_REMOTE)
 def register_model(run_folder: str) -> dict[str, Any]:
     """A version in the MLflow registry, as challenger."""
     from srgan.pipeline import register_step
 
+    began = time.perf_counter()
     version = register_step(Path(run_folder))
     get_run_logger().info("registered %s", version.uri)
-    return {"name": version.name, "version": version.version, "uri": version.uri}
+    return {
+        "name": version.name,
+        "version": version.version,
+        "uri": version.uri,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
 
 
-@task(name="promote", **_REMOTE)
+@task(name="promote", task_run_name="promote", **_REMOTE)
 def promote_model(run_folder: str) -> dict[str, Any]:
     """The challenger becomes champion where it is better."""
     from srgan.pipeline import promote_step
 
+    began = time.perf_counter()
     decision = promote_step(Path(run_folder))
     verdict = "champion now" if decision.promoted else "stays challenger"
     get_run_logger().info("%s: %s", verdict, "; ".join(decision.reasons))
@@ -169,4 +178,5 @@ def promote_model(run_folder: str) -> dict[str, Any]:
         "promoted": decision.promoted,
         "target": decision.target,
         "reasons": list(decision.reasons),
+        "seconds": round(time.perf_counter() - began, 3),
     }

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 from pydantic import Field
 
 from flows import tasks
-from flows.failures import log_errors_in_one_line
+from flows.failures import failed, log_errors_in_one_line
 from flows.parameters import DEFAULT_DATASET, Override, Preset, Stage
 from srgan.config import DatasetConfig, RunConfig, load_run_config
 from srgan.errors import ConfigError, SrganError
@@ -27,14 +26,14 @@ def _run_name() -> str:
 @flow(name="srgan", flow_run_name=_run_name, result_serializer="json", log_prints=False)
 def train(
     image_set: str | None = None,
+    preset: Preset = "faces-cpu",
+    max_minutes: Annotated[float | None, Field(ge=0)] = None,
+    overrides: tuple[Override, ...] = (),
     dataset: DatasetConfig = DEFAULT_DATASET,
     extra_datasets: tuple[str, ...] = (),
-    preset: Preset = "faces-cpu",
-    overrides: tuple[Override, ...] = (),
     stage: Stage = "all",
-    max_minutes: Annotated[float | None, Field(ge=0)] = None,
-    new: bool = False,
     initial: str | None = None,
+    new: bool = False,
 ) -> dict[str, Any] | State[Any]:
     """Train a model on an image set and promote it when it is better than the champion.
 
@@ -47,14 +46,14 @@ def train(
 
     Args:
         image_set: Folder, glob or gs:// prefix with photos. Empty: the project's own portraits.
+        preset: Networks, losses and schedule.
+        max_minutes: Time budget of training. Empty: the preset's; 0: by steps.
+        overrides: Single settings of the preset, as key=value, such as pretrain.batch=32.
         dataset: How photos become LR/HR pairs.
         extra_datasets: Places of datasets that are already built, to train on as well.
-        preset: Networks, losses and schedule.
-        overrides: Single settings of the preset, as key=value, such as trainer.batch=32.
         stage: Both stages, the pre-training alone, or the GAN alone (needs initial).
-        max_minutes: Time budget of training. Empty: the preset's; 0: by steps.
-        new: Start afresh where a run with the same settings exists.
         initial: Model to start from, such as champion or models:/srgan-faces/3.
+        new: Start afresh where a run with the same settings exists.
     """
     prepare_environment()
     log_errors_in_one_line()
@@ -68,7 +67,7 @@ def train(
         registered = tasks.register_model(trained["folder"])
         promoted = tasks.promote_model(trained["folder"])
     except SrganError as error:
-        return Failed(message=str(error))
+        return failed(error)
     return {
         "dataset": built,
         "training": trained,

@@ -49,24 +49,6 @@ def owned_environment_file(folder: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a workspace: two servers must not have one SQLite database."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(
-                f"another stack has the workspace {folder.parent}: stop that one, or choose "
-                "another workspace with SRGAN_WORKSPACE"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def previous_mark(path: Path) -> str | None:
     """The process family of a stack that was killed before it could remove its file."""
     return read_environment_file(path).get(_OWNER)

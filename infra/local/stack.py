@@ -27,6 +27,7 @@ from flows.processes import (
     answers,
     end_family,
     free_port,
+    locked,
     new_mark,
     start_guardian,
     start_service,
@@ -71,7 +72,7 @@ def _run(options: argparse.Namespace, mark: str) -> None:
     folder = options.folder.resolve()
     with (
         handover.owned_environment_file(folder) as environment_file,
-        handover.locked(state_folder(workspace)),
+        locked(state_folder(workspace) / "lock", _taken(workspace)),
         _guarded(mark, [environment_file, folder / handover.PREFECT_FILE]),
     ):
         left = handover.previous_mark(environment_file)
@@ -85,6 +86,13 @@ def _run(options: argparse.Namespace, mark: str) -> None:
                 _watch(services)
         finally:
             handover.withdraw_prefect_settings(folder, mark)
+
+
+def _taken(workspace: Workspace) -> str:
+    return (
+        f"another stack has the workspace {workspace.root}: stop that one, or choose another "
+        "workspace with SRGAN_WORKSPACE"
+    )
 
 
 def _settings(options: argparse.Namespace, folder: Path, workspace: Workspace) -> StackSettings:

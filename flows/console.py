@@ -1,0 +1,92 @@
+"""The pipeline in a terminal: bars while it works, tables at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+
+class Bars:
+    """A bar for each thing in progress; without a terminal a line at each tenth."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._tenths: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, name: str, done: float, total: float, note: str) -> None:
+        """Show ``done`` of ``total``; called from any thread."""
+        if not self._console.is_terminal:
+            tenth = int(10 * done / total) if total else 10
+            if self._tenths.get(name) != tenth:
+                self._tenths[name] = tenth
+                self._console.print(f"{name}: {note}", soft_wrap=True)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, note=note)
+        self._progress.update(self._tasks[name], completed=done, total=total, note=note)
+
+
+def metrics_table(systems: Mapping[str, Mapping[str, float]], images: int) -> Table:
+    """Each metric, bicubic beside the other systems, on the same images."""
+    names = list(systems)
+    table = Table(title=f"{images} test images", title_justify="left")
+    table.add_column("metric")
+    for name in names:
+        table.add_column(name, justify="right")
+    for metric in systems[names[0]]:
+        values = [systems[name].get(metric) for name in names]
+        table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def times_table(result: Mapping[str, Any]) -> Table:
+    """How long each stage took when it was done, now or in an earlier run of the same command."""
+    table = Table(title="time", title_justify="left")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    rows = [("dataset", result["dataset"]["seconds"])]
+    rows += list(result["training"]["seconds"].items())
+    rows += [
+        ("evaluation", result["evaluation"]["seconds"]),
+        ("registration", result["version"]["seconds"]),
+        ("gate", result["decision"]["seconds"]),
+    ]
+    for name, seconds in rows:
+        table.add_row(name, f"{seconds:.1f}")
+    return table
+
+
+def places_table(places: Mapping[str, str]) -> Table:
+    """Where everything is."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, place in places.items():
+        table.add_row(name, place)
+    return table

@@ -1,0 +1,76 @@
+"""``make demo``: the whole pipeline in one process, on an embedded Prefect server and SQLite.
+
+    python -m flows.demo [--faces IMAGE_SET] [--preset NAME] [--max-minutes M]
+
+1. start the server (or use that of a running ``make stack``)
+2. run the flow ``srgan``; finished stages of an earlier, killed run are not repeated
+3. enhance a test photo with the registered model
+4. show the measurements, the times, and where everything is
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from flows.processes import locked
+from flows.server import prefect_for_us
+from flows.settings import prepare_prefect
+from srgan.errors import SrganError
+from srgan.workspace import Workspace, prepare_environment
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0, or 2 with one line when something is wrong, 75 when it was interrupted."""
+    options = _parser().parse_args(argv)
+    workspace = prepare_environment()
+    prepare_prefect(workspace)
+    # The bars say the same, and the run's page has all of it.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    try:
+        with locked(workspace.root / "demo.lock", f"a demo is running in {workspace.root} already"):
+            return _run(options, workspace)
+    except SrganError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace, workspace: Workspace) -> int:
+    with prefect_for_us(workspace) as prefect:
+        # Imported while the server starts: both take some seconds.
+        from rich.console import Console
+
+        from flows import foreground
+
+        console = Console()
+        console.print(f"workspace {workspace.root}", soft_wrap=True)
+        prefect.wait()
+        console.print(f"Prefect   {prefect.page} while this runs", soft_wrap=True)
+        result = foreground.run_train_flow(
+            console,
+            image_set=options.faces,
+            preset=options.preset,
+            max_minutes=options.max_minutes,
+            overrides=tuple(options.set),
+        )
+        pictures = foreground.enhance_sample(result, workspace)
+        foreground.show(console, result, pictures, workspace)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="flows.demo", description=__doc__)
+    parser.add_argument("--faces", metavar="IMAGE_SET", help="photos (default: own portraits)")
+    parser.add_argument("--preset", default="faces-cpu", help="networks, losses and schedule")
+    parser.add_argument("--max-minutes", type=float, metavar="M", help="time budget of training")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
