@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from srgan.metrics import METRICS
+from srgan.scores import BASELINE, MODEL
+
 
 class Bars:
     """A bar for each thing in progress; without a terminal a line at each tenth."""
@@ -54,23 +57,24 @@ class Bars:
 
 def metrics_table(systems: Mapping[str, Mapping[str, float]], images: int) -> Table:
     """Each metric, bicubic beside the other systems, on the same images."""
-    names = list(systems)
+    names = [BASELINE, MODEL, *(name for name in systems if name not in (BASELINE, MODEL))]
     table = Table(title=f"{images} test images", title_justify="left")
     table.add_column("metric")
     for name in names:
         table.add_column(name, justify="right")
-    for metric in systems[names[0]]:
+    for metric in (name for name in METRICS if name in systems[BASELINE]):
         values = [systems[name].get(metric) for name in names]
         table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
     return table
 
 
 def times_table(result: Mapping[str, Any]) -> Table:
-    """How long each stage took when it was done, now or in an earlier run of the same command."""
+    """How long each stage took when it was done: now, or before the run was interrupted."""
     table = Table(title="time", title_justify="left")
     table.add_column("stage")
     table.add_column("seconds", justify="right")
-    rows = [("dataset", result["dataset"]["seconds"])]
+    built = "dataset" + (", found built" if result["dataset"]["already_built"] else "")
+    rows = [(built, result["dataset"]["seconds"])]
     rows += list(result["training"]["seconds"].items())
     rows += [
         ("evaluation", result["evaluation"]["seconds"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def show(
     console.print(times_table(result))
     for note in result["training"]["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
-    verdict = "champion" if decision["promoted"] else "challenger"
+    verdict = "champion now" if decision["promoted"] else "challenger, not champion"
     console.print(
         places_table(
             {
@@ -98,14 +99,22 @@ def show(
                 "curves": str(run.curves),
                 "animation": str(run.animation),
                 "report": str(run.report),
-                "model": f"{result['version']['uri']} ({verdict}: {'; '.join(decision['reasons'])})",
+                "model": f"{result['version']['uri']}, {verdict}",
+                "because": "; ".join(decision["reasons"]),
                 "photo before": str(pictures["before"]),
                 "photo after": str(pictures["after"]),
                 "photo itself": str(pictures["original"]),
-                "MLflow": f"SRGAN_WORKSPACE={workspace.root} make stack shows all of it",
+                "MLflow": _tracking(workspace),
             }
         )
     )
+
+
+def _tracking(workspace: Workspace) -> str:
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith("http"):
+        return uri
+    return f"{uri} (SRGAN_WORKSPACE={workspace.root} make stack shows it)"
 
 
 def _close_dead_runs() -> None:
