@@ -116,12 +116,18 @@ def start_guardian(mark: str, files: Sequence[Path] = ()) -> subprocess.Popen[by
 
     Of ``files`` only those are removed that contain the mark.
     """
+    environment = {name: value for name, value in os.environ.items() if name != MARK}
+    # Found from any working directory.
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = [root, environment["PYTHONPATH"]] if "PYTHONPATH" in environment else [root]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     return subprocess.Popen(
         [sys.executable, "-m", "flows.processes", str(os.getpid()), mark, *map(str, files)],
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
-        # The guardian is found from any working directory.
-        env={**os.environ, "PYTHONPATH": _with_our_root(os.environ.get("PYTHONPATH", ""))},
+        env=environment,
     )
 
 
@@ -198,11 +204,6 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _with_our_root(path: str) -> str:
-    root = str(Path(__file__).resolve().parent.parent)
-    return os.pathsep.join(part for part in (root, path) if part)
 
 
 def _guard(head: int, mark: str, files: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from srgan.workspace import Workspace
 
@@ -46,3 +47,5 @@ def prepare_prefect(workspace: Workspace) -> None:
     """
     for name, value in prefect_defaults(workspace).items():
         os.environ.setdefault(name, value)
+    # Prefect does not make its parents.
+    Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)
