@@ -83,9 +83,12 @@ def build(
     done = len(sources) - len(candidates)
     try:
         parts = _write_shards(dataset, plans, engine, workers, listener, done, len(sources))
-    except Exception:
+    except Exception as error:
         if _is_published(dataset):
             return _finished(dataset, started, already=True, by_another=True)
+        if isinstance(error, DatasetError):
+            # Sources have changed: the next build has another id and would leave this one lying.
+            storage.delete(dataset)
         raise
     rejected = all_rejects(parts, unread, candidates, copies)
     check_accounts(sources, parts, rejected)

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 SCHEMES = ("file", "gs")
 _CHUNK = 1 << 20
 _TEMPORARY = ".part-"
+_REMOVALS = 20
 
 
 @dataclass(frozen=True, order=True)
@@ -255,15 +257,16 @@ def _before_wildcard(pattern: str) -> str:
 
 def _remove_tree(path: Path) -> None:
     """Remove a folder that others may be filling or removing at the same time."""
-    for attempt in range(5):
+    for attempt in range(_REMOVALS):
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
             if not path.exists():
                 return
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY or attempt == 4:
+            if error.errno != errno.ENOTEMPTY or attempt == _REMOVALS - 1:
                 raise
+            time.sleep(0.01)
 
 
 def _gcs_file(root: str, name: str, info: dict[str, Any]) -> StoredFile:
@@ -281,7 +284,10 @@ def _gcs() -> Any:
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{path.parent} is a file, no folder") from None
     descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
     os.close(descriptor)
     try:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan.config import DatasetConfig
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = DatasetConfig(name="small", hr_size=32, crop=48, records_per_shard=4)
 
 

@@ -16,6 +16,7 @@ from srgan.config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.records import PairRecord, Split, open_dataset, read_records, verify_shard
 from tests.beam_jobs.image_sets import SMALL, encoded, hashes, picture, rejects, write_set
+from tests.support import shared_data
 
 
 def read_split(dataset: str, split: Split) -> list[PairRecord]:
@@ -278,6 +279,45 @@ def test_golden(tmp_path: Path) -> None:
 
 
 GOLDEN_BUILD_ID = "2bde849b958f"
-GOLDEN_CONTENT = "545c8440f58d9c0f4c2d4c4ddfd678dc66dacb22b4fc93de64560636a3340bf6"
+GOLDEN_CONTENT = "8daae26dd728056f26935aa4721329ba42059f7890d158162a5607704ac2d921"
 GOLDEN_ENCODER = ("12.3.0", "2.3.3")
-GOLDEN_SHARD = "6b553a9dad854d3042e5c2c7a4863945c49060edd895301dcfea9548eb56a443"
+GOLDEN_SHARD = "7bc58b145f6ca9a87085abe597fecfd2eec77d717d8622b850380589fd7d680f"
+
+
+@pytest.mark.slow
+def test_tensorflow_reads_the_shards(people: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    dataset = build(str(people), str(tmp_path / "out"), SMALL).dataset
+    shards = [str(Path(dataset.place, s.name)) for s in dataset.manifest.shards]
+    text = tf.io.FixedLenFeature([], tf.string)
+    names = ("key", "group", "source", "hr/encoded", "lr/encoded")
+    ours = [r for split in dataset.manifest.records for r in read_split(dataset.place, split)]
+    theirs = [
+        {
+            name: value.numpy()
+            for name, value in tf.io.parse_single_example(e, dict.fromkeys(names, text)).items()
+        }
+        for e in tf.data.TFRecordDataset(shards)
+    ]
+    assert len(theirs) == len(ours) == 24
+    by_key = {record.key.encode(): record for record in ours}
+    for example in theirs:
+        record = by_key[example["key"]]
+        assert example["group"] == record.group.encode()
+        assert example["source"] == record.source.encode()
+        hr = tf.io.decode_png(example["hr/encoded"]).numpy()
+        lr = tf.io.decode_png(example["lr/encoded"]).numpy()
+        np.testing.assert_array_equal(hr, images.decode(record.hr, max_pixels=10**6))
+        np.testing.assert_array_equal(lr, images.decode(record.lr, max_pixels=10**6))
+        assert (hr.shape, lr.shape) == ((32, 32, 3), (8, 8, 3))
+
+
+@pytest.mark.slow
+def test_real_faces(tmp_path: Path) -> None:
+    faces = shared_data() / "faces" / "utk"
+    config = DatasetConfig(hr_size=128, val_fraction=0.1, test_fraction=0.1)
+    dataset = build(f"{faces}/2*.jpg", str(tmp_path), config).dataset
+    assert dataset.manifest.used_sources == len(list(faces.glob("2*.jpg"))) > 100
+    for shard in dataset.manifest.shards:
+        verify_shard(dataset, shard)
