@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, get_args
 
 import yaml
 
@@ -23,7 +23,6 @@ _EPILOG = """\
 Options of Beam's own follow the same line, e.g. --runner=flink --job_endpoint=localhost:8099.
 Names may be written with - or _. An interrupted build goes on when it is run again.
 """
-# The job writes each option as it does; Beam's are written with an underscore.
 _CONFIG_OPTIONS = tuple(DatasetConfig.model_fields)
 
 
@@ -52,7 +51,9 @@ def run_command(argv: Sequence[str] | None, build: Build) -> int:
     """Parse, build, say what was built; errors for people in one line on stderr."""
     prepare_environment()
     try:
-        options, beam_args = make_parser().parse_known_args(argv)
+        options, beam_args = make_parser().parse_known_args(
+            with_dashes(sys.argv[1:] if argv is None else argv)
+        )
         config = config_from(vars(options))
         with ProgressLine() as line:
             result = build(
@@ -78,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     """All options of the job; those of the dataset come from :class:`DatasetConfig`."""
     parser = _Parser(
         prog="python -m beam_jobs.build_pairs",
+        usage="%(prog)s --input PLACE --output PLACE [options] [options of Beam's]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -113,11 +115,20 @@ def make_parser() -> argparse.ArgumentParser:
         field = DatasetConfig.model_fields[name]
         text = (field.description or "").replace("%", "%%")
         default = "" if field.default is None else f" (default: {field.default})"
-        names = sorted({f"--{name.replace('_', '-')}", f"--{name}"})
         dataset.add_argument(
-            *names, dest=name, metavar=_metavar(field.annotation), help=text + default
+            _option(name), dest=name, metavar=_metavar(field.annotation), help=text + default
         )
     return parser
+
+
+def with_dashes(argv: Sequence[str]) -> list[str]:
+    """``argv`` with our options in one spelling; Beam's keep theirs."""
+    ours = {f"--{name}" for name in _CONFIG_OPTIONS}
+    parts = (argument.partition("=") for argument in argv)
+    return [
+        (_option(name[2:]) if name in ours else name) + separator + value
+        for name, separator, value in parts
+    ]
 
 
 def config_from(options: dict[str, Any]) -> DatasetConfig:
@@ -136,7 +147,7 @@ def _value(name: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"--{name.replace('_', '-')}: {text!r} is no value") from None
+        raise ConfigError(f"{_option(name)}: {text!r} is no value") from None
 
 
 def _natural(text: str) -> int:
@@ -149,7 +160,14 @@ def _natural(text: str) -> int:
 _natural.__name__ = "number"
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _metavar(annotation: Any) -> str:
     if annotation is str:
         return "TEXT"
+    if choices := get_args(annotation):
+        words = [str(choice) for choice in choices if not isinstance(choice, type)]
+        return "|".join(words) or "N"
     return "X" if annotation is float else "N"

@@ -178,10 +178,10 @@ def delete(place: str) -> None:
         if path is None:
             with suppress(FileNotFoundError):
                 _gcs().rm(place, recursive=True)
-        elif path.is_dir():
-            _remove_tree(path)
-        else:
+        elif path.is_file() or path.is_symlink():
             path.unlink(missing_ok=True)
+        else:
+            _remove_tree(path)
 
 
 def delete_temporaries(folder: str) -> None:
@@ -260,6 +260,7 @@ def _remove_tree(path: Path) -> None:
     for attempt in range(_REMOVALS):
         try:
             shutil.rmtree(path)
+            return
         except FileNotFoundError:
             if not path.exists():
                 return
