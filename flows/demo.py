@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from flows.parameters import DEFAULT_DATASET, run_config
 from flows.processes import locked
 from flows.server import prefect_for_us
 from flows.settings import prepare_prefect
@@ -28,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     workspace = prepare_environment()
     prepare_prefect(workspace)
     # The bars say the same, and the run's page has all of it.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     try:
+        # Before anything starts; the flow itself checks again.
+        run_config(options.preset, tuple(options.set), DEFAULT_DATASET.scale, options.max_minutes)
         with locked(workspace.root / "demo.lock", f"a demo is running in {workspace.root} already"):
             return _run(options, workspace)
     except SrganError as error:

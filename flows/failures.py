@@ -20,8 +20,8 @@ class _OneLine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         # A run that ended as Failed leaves the engine as FailedRun with the state's message.
         if record.exc_info and isinstance(record.exc_info[1], SrganError | FailedRun):
-            record.msg = f"{record.getMessage()}: {record.exc_info[1]}"
-            record.args = ()
+            message, line = record.getMessage(), str(record.exc_info[1])
+            record.msg, record.args = message if line in message else f"{message}: {line}", ()
             record.exc_info = None
         return True
 

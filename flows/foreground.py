@@ -17,6 +17,8 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import CrashedRun, FailedRun
+from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 from rich.console import Console
 
@@ -41,7 +43,10 @@ class RunFailedError(SrganError):
 
 
 def run_train_flow(console: Console, **parameters: Any) -> dict[str, Any]:
-    """Run the flow with these parameters; its result, or :class:`RunFailedError`."""
+    """Run the flow with these parameters; its result.
+
+    :class:`RunFailedError` with the run's one line; a defect of ours as it was raised.
+    """
     _close_dead_runs()
     with Bars(console) as bars, tags(_TAG):
         token = watcher.set(bars)
@@ -49,7 +54,12 @@ def run_train_flow(console: Console, **parameters: Any) -> dict[str, Any]:
             state = train(**parameters, return_state=True)
         finally:
             watcher.reset(token)
+            # The server may be gone before the interpreter sends them at its end.
+            APILogHandler().flush()
     if not state.is_completed():
+        error = state.result(raise_on_failure=False)
+        if isinstance(error, Exception) and not isinstance(error, FailedRun | CrashedRun):
+            raise error
         code = INTERRUPTED if state.name == "Interrupted" else SrganError.exit_code
         raise RunFailedError(state.message or f"the run ended as {state.name}", code)
     return dict(state.result())

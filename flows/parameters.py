@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field
 
-from srgan.config import DatasetConfig, EvaluationConfig, RunConfig, preset_names
+from srgan.config import (
+    DatasetConfig,
+    EvaluationConfig,
+    RunConfig,
+    load_run_config,
+    preset_names,
+)
+from srgan.errors import ConfigError
 
 Stage = Literal["all", "pretrain", "gan"]
 
@@ -48,3 +55,22 @@ def override_pattern() -> str:
 DEFAULT_DATASET = DatasetConfig.model_validate({})
 DEFAULT_EVALUATION = EvaluationConfig.model_validate({})
 Override = Annotated[str, Field(pattern=override_pattern())]
+
+
+def run_config(
+    preset: str, overrides: tuple[str, ...], scale: int, max_minutes: float | None
+) -> RunConfig:
+    """The preset with its overrides, at the dataset's scale.
+
+    :class:`ConfigError` names a bad key or value, and a scale that contradicts the dataset's.
+    """
+    settings = [f"generator.scale={scale}"]
+    if max_minutes is not None:
+        settings.append(f"trainer.max_minutes={max_minutes}")
+    config = load_run_config(preset, [*settings, *overrides])
+    if config.generator.scale != scale:
+        raise ConfigError(
+            f"overrides: generator.scale={config.generator.scale} contradicts dataset.scale="
+            f"{scale}; leave it out, the dataset's is used"
+        )
+    return config

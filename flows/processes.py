@@ -71,7 +71,7 @@ class Service:
 
     def _log_end(self, lines: int = 15) -> str:
         text = self.log.read_text("utf-8", errors="replace") if self.log.exists() else ""
-        tail = "\n  ".join(text.splitlines()[-lines:])
+        tail = "\n  ".join(line[:200] for line in text.splitlines()[-lines:])
         return f" The end of {self.log}:\n  {tail}" if tail else f" Its log is {self.log}"
 
 

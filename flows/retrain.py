@@ -14,17 +14,16 @@ from pydantic import Field
 
 from flows import tasks
 from flows.failures import failed, log_errors_in_one_line
-from flows.parameters import DEFAULT_DATASET, Override, Preset
-from flows.train import run_config
+from flows.parameters import DEFAULT_DATASET, Override, Preset, run_config
 from srgan import storage
 from srgan.config import DatasetConfig, Frozen
 from srgan.errors import SrganError, StorageError
 from srgan.workspace import Workspace, prepare_environment
 
 
-@flow(name="srgan-retrain", flow_run_name="retrain on {root}", result_serializer="json")
+@flow(name="srgan-retrain", flow_run_name="retrain", result_serializer="json")
 def retrain(
-    root: str,
+    root: str | None = None,
     dataset: DatasetConfig = DEFAULT_DATASET,
     preset: Preset = "faces-cpu",
     overrides: tuple[Override, ...] = (),
@@ -42,7 +41,8 @@ def retrain(
     An image set that cannot be built is left out; the run then ends as failed, after the rest.
 
     Args:
-        root: Folder or gs:// prefix whose sub-folders are image sets.
+        root: Folder or gs:// prefix whose sub-folders are image sets. Empty: image-sets in the
+            workspace.
         dataset: How photos become LR/HR pairs; the name is the sub-folder's.
         preset: Networks, losses and schedule.
         overrides: Single settings of the preset, as key=value.
@@ -51,6 +51,7 @@ def retrain(
     """
     workspace = prepare_environment()
     log_errors_in_one_line()
+    root = root or str(workspace.root / "image-sets")
     memory = Memory(workspace, root)
     try:
         config = run_config(preset, overrides, dataset.scale, max_minutes)
@@ -140,6 +141,5 @@ def dataset_name(folder: str) -> str:
 
 def _ending(result: dict[str, Any] | None, refused: dict[str, str], message: str) -> State[Any]:
     if refused:
-        reasons = "; ".join(refused.values())
-        return Failed(message=f"{len(refused)} image sets left out ({reasons}); {message}")
+        return Failed(message=f"{message}; left out: {'; '.join(refused.values())}")
     return Completed(message=message, data=result)

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from flows import tasks
 from flows.failures import failed, log_errors_in_one_line
-from flows.parameters import DEFAULT_DATASET, Override, Preset, Stage
-from srgan.config import DatasetConfig, RunConfig, load_run_config
-from srgan.errors import ConfigError, SrganError
+from flows.parameters import DEFAULT_DATASET, Override, Preset, Stage, run_config
+from srgan.config import DatasetConfig
+from srgan.errors import SrganError
 from srgan.storage import base_name
 from srgan.workspace import prepare_environment
 
@@ -75,22 +75,3 @@ def train(
         "version": registered,
         "decision": promoted,
     }
-
-
-def run_config(
-    preset: str, overrides: tuple[str, ...], scale: int, max_minutes: float | None
-) -> RunConfig:
-    """The preset with its overrides, at the dataset's scale.
-
-    :class:`ConfigError` names a bad key or value, and a scale that contradicts the dataset's.
-    """
-    settings = [f"generator.scale={scale}"]
-    if max_minutes is not None:
-        settings.append(f"trainer.max_minutes={max_minutes}")
-    config = load_run_config(preset, [*settings, *overrides])
-    if config.generator.scale != scale:
-        raise ConfigError(
-            f"overrides: generator.scale={config.generator.scale} contradicts dataset.scale="
-            f"{scale}; leave it out, the dataset's is used"
-        )
-    return config

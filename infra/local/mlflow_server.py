@@ -22,6 +22,7 @@ def start_mlflow_server(settings: StackSettings, mark: str) -> Service:
         *("--port", str(settings.mlflow_port), "--workers", "1"),
         *("--backend-store-uri", workspace.default_tracking_uri),
         *("--default-artifact-root", str(workspace.artifacts), "--no-serve-artifacts"),
+        *("--uvicorn-opts", "--no-access-log"),
     ]
     environment: dict[str, str | None] = {
         "MLFLOW_TRACKING_URI": None,

@@ -186,7 +186,8 @@ def _hand_over(settings: StackSettings, environment_file: Path, mark: str) -> No
     if not handover.publish_prefect_settings(settings.folder, mark, values):
         say(f"{settings.folder / handover.PREFECT_FILE} is your own, so it stays as it is")
     prefect = Path(sys.executable).with_name("prefect")
-    shown = prefect.relative_to(ROOT) if prefect.is_relative_to(ROOT) else prefect
+    within = settings.folder == ROOT and prefect.is_relative_to(ROOT)
+    shown = prefect.relative_to(ROOT) if within else prefect
     say(f"\nIn another terminal, in {settings.folder}:")
     say(f"  . ./{ENVIRONMENT_FILE} && {shown} deployment run srgan/train --watch")
     say("\nCtrl-C stops everything.")
