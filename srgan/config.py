@@ -163,6 +163,7 @@ class StageConfig(Frozen):
     steps: int = Field(10_000, ge=0, description="Generator updates; 0 leaves the stage out.")
     share: Fraction = Field(0.5, description="Share of --max-minutes, where that is given.")
     batch: Positive = Field(16, description="Images in a step over all replicas together.")
+    hr_crop: int = Field(96, ge=16, description="Side of the random HR crop in pixels.")
     learning_rate: float = Field(1e-4, gt=0, le=1)
     warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
     decay: Literal["constant", "cosine"] = Field("constant", description="After the warm-up.")
@@ -196,7 +197,6 @@ class PerceptualConfig(Frozen):
 class TrainerConfig(Frozen):
     """The loop around both stages."""
 
-    hr_crop: int = Field(96, ge=16, description="Side of the random HR crop in pixels.")
     flip: bool = Field(True, description="Mirror half of the crops.")
     seed: int = Field(42, ge=0, lt=2**31)
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
@@ -249,11 +249,12 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.trainer.hr_crop % self.generator.scale:
-            raise ValueError(
-                f"trainer.hr_crop {self.trainer.hr_crop} is not a multiple of "
-                f"generator.scale {self.generator.scale}"
-            )
+        for name, stage in (("pretrain", self.pretrain), ("gan", self.gan)):
+            if stage.hr_crop % self.generator.scale:
+                raise ValueError(
+                    f"{name}.hr_crop {stage.hr_crop} is not a multiple of "
+                    f"generator.scale {self.generator.scale}"
+                )
         if self.pretrain.adversarial != "none":
             raise ValueError("pretrain.adversarial must be 'none': that is what gan is for")
         return self

@@ -122,7 +122,7 @@ def make_batch(
         height, width = pair.lr.shape[:2]
         if side > min(height, width):
             raise DatasetError(
-                f"trainer.hr_crop {hr_crop} is larger than the images of the dataset "
+                f"hr_crop {hr_crop} is larger than the images of the dataset "
                 f"({width * scale}x{height * scale}); use at most {min(height, width) * scale}"
             )
         top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))

@@ -109,3 +109,30 @@ def describe(progress: TrainProgress) -> str:
         f"{progress.images_per_second:.0f} img/s  wait {progress.input_wait:.0%}  {losses}  "
         f"ETA {minutes}:{seconds:02d}"
     )
+
+
+class CountBar:
+    """A Rich bar for (done, total); nothing where there is no terminal."""
+
+    def __init__(self, label: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self._progress = Progress(console=console, disable=not console.is_terminal, transient=True)
+        self._task = self._progress.add_task(label, total=None)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)

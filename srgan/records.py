@@ -19,7 +19,7 @@ from srgan import storage
 from srgan.config import DatasetConfig, Frozen, canonical_json, explain
 from srgan.errors import DatasetError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 MANIFEST = "manifest.json"
 REJECTED = "rejected.jsonl"
 PREVIEW = "preview.jpg"
@@ -148,6 +148,16 @@ def read_records(stream: IO[bytes], name: str = "shard") -> Iterator[PairRecord]
             raise DatasetError(f"{name}: damaged record at byte {position}")
         position += 16 + length
         yield decode_example(payload)
+
+
+def frame_spans(stream: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """(offset, length) of each payload in a shard whose sha256 was verified before."""
+    position = 0
+    while head := stream.read(12):
+        (length,) = struct.unpack("<Q", head[:8])
+        yield position + 12, length
+        position += 16 + length
+        stream.seek(position)
 
 
 def frame(payload: bytes) -> bytes:

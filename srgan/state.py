@@ -38,7 +38,7 @@ def create_state(config: RunConfig, strategy: tf.distribute.Strategy) -> TrainSt
         average = build_generator(config.generator)
         average.set_weights(generator.get_weights())
         discriminator = build_discriminator(
-            config.discriminator, config.trainer.hr_crop, config.generator.channels
+            config.discriminator, config.gan.hr_crop, config.generator.channels
         )
         clip = config.trainer.clip_norm / strategy.num_replicas_in_sync
         generator_optimizer = _adam(clip or None)

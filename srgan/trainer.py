@@ -315,7 +315,7 @@ class _Run:
                 self.source,
                 done,
                 batch=settings.batch,
-                hr_crop=trainer.hr_crop,
+                hr_crop=settings.hr_crop,
                 scale=self.config.generator.scale,
                 flip=trainer.flip,
                 # Stages see the records in different orders.

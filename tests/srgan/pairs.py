@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,6 @@ from srgan.config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.images import Pixels
 from srgan.records import Dataset, Manifest, PairRecord, ShardInfo
-
-ROOT = Path(__file__).parents[2]
-
-
-def shared_data() -> Path | None:
-    """The folder with real data, or ``None``."""
-    path = Path(os.environ.get("SRGAN_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    return path if path.is_dir() else None
 
 
 def scene(seed: int, side: int) -> Pixels:
@@ -51,35 +42,62 @@ def make_dataset(
     shards: int = 2,
 ) -> Dataset:
     """Publish a dataset of HR ``pictures``, all in one split."""
-    config = DatasetConfig(scale=scale, hr_size=64)
-    rows = []
-    for index, hr in enumerate(pictures):
-        source = sources[index] if sources else f"person-{index}/photo {index}.jpg"
-        key = hashlib.sha256(hr.tobytes() + bytes([index])).hexdigest()
-        hr_png, lr_png = images.encode_png(hr), images.encode_png(degrade(hr, config))
-        rows.append(PairRecord(key, source.partition("/")[0], source, hr_png, lr_png))
+    names = sources or [f"person-{index}/photo {index}.jpg" for index in range(len(pictures))]
+    return publish(
+        folder, {split: list(zip(names, pictures, strict=True))}, scale=scale, shards=shards
+    )
+
+
+def make_training_dataset(folder: Path, *, train: int = 12, side: int = 64) -> Dataset:
+    """Scenes of ``side`` pixels in all three splits, no scene in two of them."""
+    counts: dict[records.Split, int] = {"train": train, "val": 3, "test": 3}
+    by_split: dict[records.Split, list[tuple[str, Pixels]]] = {}
+    seed = 0
+    for split, count in counts.items():
+        by_split[split] = [(f"person-{s}/a.jpg", scene(s, side)) for s in range(seed, seed + count)]
+        seed += count
+    return publish(folder, by_split, scale=4, shards=2)
+
+
+def publish(
+    folder: Path,
+    by_split: Mapping[records.Split, Sequence[tuple[str, Pixels]]],
+    *,
+    scale: int,
+    shards: int,
+) -> Dataset:
+    """Write shards and manifest of (source, HR picture) by split."""
+    config = DatasetConfig.model_validate({"scale": scale, "hr_size": 64})
     infos = []
-    for number in range(shards):
-        part = rows[number::shards]
-        stream = io.BytesIO()
-        records.write_records(stream, part)
-        name = records.shard_name(split, number, shards)
-        storage.write_bytes(str(folder / name), stream.getvalue())
-        digest = hashlib.sha256(stream.getvalue()).hexdigest()
-        size = len(stream.getvalue())
-        infos.append(
-            ShardInfo(name=name, split=split, records=len(part), bytes=size, sha256=digest)
-        )
+    total = sum(len(pictures) for pictures in by_split.values())
+    for split, pictures in by_split.items():
+        rows = [_record(source, hr, config) for source, hr in pictures]
+        for number in range(shards):
+            part = rows[number::shards]
+            stream = io.BytesIO()
+            records.write_records(stream, part)
+            data = stream.getvalue()
+            name = records.shard_name(split, number, shards)
+            storage.write_bytes(str(folder / name), data)
+            infos.append(
+                ShardInfo(
+                    name=name,
+                    split=split,
+                    records=len(part),
+                    bytes=len(data),
+                    sha256=hashlib.sha256(data).hexdigest(),
+                )
+            )
     manifest = Manifest(
         build_id=hashlib.sha256(str(folder).encode()).hexdigest()[:12],
         config=config,
         image_set=str(folder / "photos"),
-        inputs=len(rows),
-        used_sources=len(rows),
+        inputs=total,
+        used_sources=total,
         rejected_sources=0,
         rejected_crops=0,
-        records={split: len(rows)},
-        groups={split: len(rows)},
+        records={split: len(pictures) for split, pictures in by_split.items()},
+        groups={split: len(pictures) for split, pictures in by_split.items()},
         reject_reasons={},
         shards=infos,
         files={},
@@ -88,6 +106,12 @@ def make_dataset(
     )
     storage.write_bytes(str(folder / records.MANIFEST), manifest.to_bytes())
     return records.open_dataset(str(folder))
+
+
+def _record(source: str, hr: Pixels, config: DatasetConfig) -> PairRecord:
+    key = hashlib.sha256(hr.tobytes() + source.encode()).hexdigest()
+    pngs = images.encode_png(hr), images.encode_png(degrade(hr, config))
+    return PairRecord(key, source.partition("/")[0], source, *pngs)
 
 
 def sharpened(batch: Pixels) -> Pixels:

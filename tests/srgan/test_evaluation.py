@@ -15,7 +15,8 @@ from srgan.lpips import load_lpips_alex
 from srgan.records import Dataset
 from srgan.scores import Evaluation
 from srgan.workspace import Workspace
-from tests.srgan.pairs import make_dataset, nearest, scene, shared_data, sharpened
+from tests.srgan.pairs import make_dataset, nearest, scene, sharpened
+from tests.support import shared_data
 
 CONFIG = EvaluationConfig(lpips="off")
 SYSTEMS = {"model": sharpened, "champion": nearest}
@@ -185,8 +186,6 @@ def test_lpips_is_measured_where_its_weights_are(
     dataset: Dataset, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = shared_data()
-    if data is None:
-        pytest.skip("LPIPS' weights are not at hand (SRGAN_SHARED_DATA)")
     monkeypatch.setenv(weights.ENVIRONMENT, str(data / "weights"))
     measured = evaluate(SYSTEMS, [dataset], EvaluationConfig(), workspace=workspace)
     assert measured.not_measured == {}

@@ -12,7 +12,8 @@ from srgan import images, weights
 from srgan.errors import ModelError
 from srgan.images import Pixels
 from srgan.lpips import load_lpips_alex
-from tests.srgan.pairs import scene, shared_data
+from tests.srgan.pairs import scene
+from tests.support import shared_data
 
 Array = NDArray[np.float64]
 
@@ -100,8 +101,6 @@ def test_pictures_that_cannot_be_compared_are_refused() -> None:
 
 def test_bicubic_faces_have_the_usual_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     data = shared_data()
-    if data is None:
-        pytest.skip("neither faces nor weights are at hand (SRGAN_SHARED_DATA)")
     monkeypatch.setenv(weights.ENVIRONMENT, str(data / "weights"))
     paths = sorted((data / "faces" / "lfw").glob("*/*.jpg"))[::100]
     decoded = [images.decode(path.read_bytes(), max_pixels=10**6) for path in paths]

@@ -8,7 +8,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from srgan import images
 from srgan.images import Pixels
 from srgan.metrics import METRICS, PSNR_CEILING, luma, psnr_rgb, psnr_y, ssim_y
-from tests.srgan.pairs import scene, shared_data
+from tests.srgan.pairs import scene
+from tests.support import shared_data
 
 
 @pytest.fixture(scope="module", params=[(64, 64, 4), (96, 57, 2), (27, 40, 8)], ids=str)
@@ -102,8 +103,6 @@ def test_gain_is_positive_when_better() -> None:
 @pytest.mark.parametrize(("name", "expected"), [("Set5", 28.43), ("Set14", 26.1)])
 def test_bicubic_has_the_figure_of_the_literature(name: str, expected: float) -> None:
     data = shared_data()
-    if data is None:
-        pytest.skip("the benchmark pictures are not at hand (SRGAN_SHARED_DATA)")
     values = []
     for path in sorted((data / "bench" / name).glob("*_HR.png")):
         lr_path = path.with_name(path.name.replace("_HR", "_LR"))

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +18,7 @@ from srgan.scores import Evaluation, ImageRow
 from srgan.verdict import verdict
 from srgan.workspace import Workspace
 from tests.srgan.pairs import make_dataset, nearest, scene, sharpened
+from tests.support import program
 
 HOSTILE = '<img src=x onerror="alert(1)">/\u202egpj"\'&<script>alert(2)</script>.jpg'
 
@@ -130,9 +130,7 @@ def screenshot(
     page: Path, folder: Path, width: int, scheme: int, height: int = 1600
 ) -> tuple[np.ndarray, str]:
     """The page as Chromium shows it and what Chromium had to say; scheme 0 is dark, 1 light."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no chromium here")
+    chromium = program("chromium", "chromium", "chromium-browser")
     picture = folder / f"{width}-{scheme}.png"
     command = [
         chromium,

@@ -1,0 +1,196 @@
+"""The ``srgan`` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from srgan.errors import SrganError
+
+if TYPE_CHECKING:
+    from srgan.evaluation import Evaluation
+
+# runs.StageChoice, spelled out: importing it here would make `srgan --help` slower.
+StageChoice = Literal["all", "pretrain", "gan"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Face super-resolution with SRGAN: train, evaluate, upscale, and keep models.",
+)
+models = typer.Typer(no_args_is_help=True, help="Registered models: what there is, and where.")
+app.add_typer(models, name="models")
+
+Data = Annotated[
+    list[str], typer.Option("--data", help="Place of a dataset; may be given several times.")
+]
+
+
+@app.command()
+def train(
+    data: Data,
+    preset: Annotated[str, typer.Option(help="Preset, or a YAML file.")] = "faces-cpu",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: trainer.seed=7"),
+    ] = None,
+    stage: Annotated[StageChoice, typer.Option(help="Both stages, or one.")] = "all",
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0, help="Time budget; 0: by steps.")
+    ] = None,
+    initial: Annotated[
+        str | None, typer.Option(help="Start from champion, models:/NAME/N or a .keras file.")
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="Never continue an earlier run.")] = False,
+    train_only: Annotated[
+        bool, typer.Option("--train-only", help="Neither evaluate nor register.")
+    ] = False,
+) -> None:
+    """Train a generator; evaluate, register and, where it is better, promote it.
+
+    The same command continues a run that was interrupted, and repeats no finished step.
+    """
+    from rich.console import Console
+
+    from srgan.config import load_run_config
+    from srgan.pipeline import train_step
+    from srgan.progress import TrainingBar
+
+    overrides = list(set_ or [])
+    if max_minutes is not None:
+        overrides.append(f"trainer.max_minutes={max_minutes}")
+    config = load_run_config(preset, overrides)
+    console = Console()
+    with TrainingBar(console) as bar:
+        result = train_step(config, data, stage=stage, new=new, initial=initial, progress=bar)
+    for note in result.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False, highlight=False)
+    steps = ", ".join(f"{stage} {steps:,} steps" for stage, steps in result.steps.items())
+    console.print(f"trained {result.run_id}: {steps}; {result.folder}", soft_wrap=True)
+    if not train_only:
+        _finish(result.folder)
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    model: Annotated[
+        str, typer.Option(help="champion, challenger, models:/…, or an exported folder.")
+    ] = "champion",
+    split: Annotated[Literal["test", "val"], typer.Option(help="Which part is measured.")] = "test",
+    max_images: Annotated[int, typer.Option(min=0, help="0: all.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for evaluation.json and per_image.csv.")
+    ] = None,
+) -> None:
+    """Measure a model on datasets, bicubic beside it on the same images."""
+    from srgan.config import EvaluationConfig
+    from srgan.evaluation import MODEL, write_evaluation
+    from srgan.evaluation import evaluate as measure
+    from srgan.progress import CountBar
+    from srgan.records import open_dataset
+    from srgan.registry import resolve_model
+    from srgan.workspace import Workspace
+
+    config = EvaluationConfig(split=split, max_images=max_images)
+    workspace = Workspace.from_environment()
+    datasets = [open_dataset(place) for place in data]
+    scale = datasets[0].manifest.config.scale
+    system = resolve_model(model, workspace, scale=scale)
+    with CountBar("measured") as progress:
+        evaluation = measure(
+            {MODEL: system}, datasets, config, workspace=workspace, progress=progress
+        )
+    _print_table(evaluation)
+    if output is not None:
+        write_evaluation(str(output), evaluation)
+        typer.echo(f"written: {output}")
+
+
+@models.command("list")
+def list_models() -> None:
+    """All versions with their aliases and figures, the newest first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from srgan.registry import list_versions
+    from srgan.workspace import Workspace
+
+    versions = list_versions(Workspace.from_environment())
+    if not versions:
+        typer.echo("no model is registered yet; train one with `srgan train --data <dataset>`")
+        return
+    table = Table("model", "alias", "psnr_y", "ssim_y", "lpips_alex", "run")
+    for version in versions:
+        figures = [version.tags.get(f"srgan.{name}", "") for name in _FIGURES]
+        table.add_row(version.uri, ", ".join(version.aliases), *figures, version.run_id)
+    Console().print(table)
+
+
+@models.command("show")
+def show_model(
+    model: Annotated[str, typer.Argument(help="champion, challenger or models:/…")],
+) -> None:
+    """The model card of a registered model."""
+    from srgan.card import card_text
+    from srgan.registry import resolve_model
+    from srgan.workspace import Workspace
+
+    card = resolve_model(model, Workspace.from_environment()).card
+    assert card is not None
+    typer.echo(card_text(card))
+
+
+_FIGURES = ("psnr_y", "ssim_y", "lpips_alex")
+
+
+def _finish(folder: Path) -> None:
+    """Evaluate, register and promote a trained run, and say what came of it."""
+    from srgan.pipeline import evaluate_step, promote_step, register_step
+    from srgan.progress import CountBar
+    from srgan.runs import RunFolder
+
+    with CountBar("measured") as progress:
+        evaluation = evaluate_step(folder, progress=progress)
+    _print_table(evaluation)
+    version = register_step(folder)
+    decision = promote_step(folder)
+    verdict = "champion" if decision.promoted else "challenger, not promoted"
+    typer.echo(f"{version.uri}: {verdict} ({'; '.join(decision.reasons)})")
+    typer.echo(f"report: {RunFolder(folder).report}")
+
+
+def _print_table(evaluation: Evaluation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from srgan.scores import table
+
+    heading, *rows = table(evaluation)
+    shown = Table(*heading, title=f"{evaluation.images} images of the {evaluation.split} split")
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+def main() -> None:
+    """Entry point: an error that a person can act on is one line and an exit code, no traceback."""
+    from srgan.workspace import prepare_environment
+
+    prepare_environment()
+    try:
+        app()
+    except SrganError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
