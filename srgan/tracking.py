@@ -126,7 +126,7 @@ class MlflowTracker:
         except RegistryError as error:
             _logger.warning(
                 "%s. MLflow lacks %d metric values, files and the end of run %s; they are in %s "
-                "and are sent when the run is evaluated or continued",
+                "and are sent when the run is evaluated",
                 error,
                 len(self._waiting),
                 self._run,

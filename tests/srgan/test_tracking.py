@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import statistics
 import time
 from pathlib import Path
 
@@ -143,17 +144,22 @@ def test_a_run_that_never_started_leaves_nothing(workspace: Workspace) -> None:
     assert MlflowClient().get_experiment_by_name("srgan") is None
 
 
-def test_logging_costs_training_microseconds(workspace: Workspace, folder: Path) -> None:
+def test_logging_costs_training_microseconds(
+    workspace: Workspace, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     values = dict.fromkeys(("g/content", "g/adversarial", "g/total", "d/real", "d/fake"), 0.5)
+    seconds = []
     with tracker(workspace) as listener:
         listener.on_start("srgan-1", folder, CONFIG)
-        started = time.thread_time()
         for step in range(2000):
+            started = time.thread_time()
             listener.on_metrics("gan", step, values)
-        # A step takes a tenth of a second; 0.1 ms of it is nothing.
-        assert (time.thread_time() - started) / 2000 < 1e-4
+            seconds.append(time.thread_time() - started)
+    # A step takes a tenth of a second; 0.1 ms of it is nothing.
+    assert statistics.median(seconds) < 1e-4
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
     history = MlflowClient().get_metric_history(listener.mlflow_run_id, "gan/d/fake")
-    assert len(history) == 2000
+    assert {metric.step for metric in history} == set(range(2000))
 
 
 def test_system_metrics_are_there(
