@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_prefect(workspace)
     # The bars say the same, and the run's page has all of it.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
         # Before anything starts; the flow itself checks again.
         run_config(options.preset, tuple(options.set), DEFAULT_DATASET.scale, options.max_minutes)
