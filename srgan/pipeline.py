@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from srgan import storage
 from srgan.config import Frozen, RunConfig
 from srgan.errors import DatasetError, ModelError, TrainingError
+from srgan.quiet import start_tensorflow
 from srgan.records import Dataset, open_dataset
 from srgan.runs import RunFolder, StageChoice, TrainResult
 from srgan.scores import CHAMPION, MODEL, PRETRAIN, Evaluation, read_evaluation, write_evaluation
@@ -72,6 +73,7 @@ def train_step(
     check_connection(workspace)
     path, name = _initial_generator(initial, config, workspace)
 
+    start_tensorflow()
     from srgan.progress import CallbackListener
     from srgan.tracking import MlflowTracker
     from srgan.trainer import train
@@ -106,6 +108,7 @@ def evaluate_step(folder: Path, *, progress: CountProgress | None = None) -> Eva
     if done is not None and done.champion == (present.uri if present else None):
         return read_evaluation(str(folder))
 
+    start_tensorflow()
     from srgan.card import make_card, write_card
     from srgan.evaluation import evaluate
     from srgan.tracking import log_results

@@ -21,7 +21,6 @@ from srgan.scores import (
     BASELINE,
     CHAMPION,
     MODEL,
-    PRETRAIN,
     Evaluation,
     best_system,
     image_gain,

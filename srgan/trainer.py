@@ -202,7 +202,8 @@ class _Run:
         trainer = self.config.trainer
         steps = planned_steps(self.counters, stage)
         if done % trainer.log_every == 0 or done == steps:
-            self._report(stage, done, steps or settings.steps, losses, clock)
+            expected = steps or self._expected_steps(stage, settings, done, clock)
+            self._report(stage, done, expected, losses, clock)
         else:
             # Reading one value keeps at most one step in flight; else the clock would lie.
             float(losses["g/total"])
@@ -238,6 +239,13 @@ class _Run:
 
     def _plan(self, stage: Stage, settings: StageConfig, done: int, clock: StepClock) -> None:
         """Turn the time budget into steps, once; from here on the run is by steps."""
+        steps = self._expected_steps(stage, settings, done, clock)
+        set_item(self.counters.planned, stage, steps)
+
+    def _expected_steps(
+        self, stage: Stage, settings: StageConfig, done: int, clock: StepClock
+    ) -> int:
+        """Steps that fit into the stage's share of the time budget, validation included."""
         trainer = self.config.trainer
         shares = {s: getattr(self.config, s).share for s in self.stages}
         budget = trainer.max_minutes * 60 * shares[stage] / (sum(shares.values()) or 1.0)
@@ -245,7 +253,7 @@ class _Run:
         each += self._validation_seconds / trainer.validate_every
         each += self._sample_seconds / trainer.sample_every
         left = budget - get_item(self.counters.seconds, stage)
-        set_item(self.counters.planned, stage, steps_for_budget(left, each, done, settings.steps))
+        return steps_for_budget(left, each, done, settings.steps)
 
     def _report(self, stage: Stage, done: int, steps: int, losses: Any, clock: StepClock) -> None:
         values = {name: float(value) for name, value in losses.items()}

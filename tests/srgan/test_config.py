@@ -54,7 +54,12 @@ def test_overrides_change_the_run_s_identity() -> None:
 
 def test_an_architecture_names_defaults_that_any_key_overrides() -> None:
     paper = GeneratorConfig(architecture="srresnet")
-    assert (paper.blocks, paper.norm, paper.activation, paper.base) == (16, "batch", "prelu", "none")
+    assert (paper.blocks, paper.norm, paper.activation, paper.base) == (
+        16,
+        "batch",
+        "prelu",
+        "none",
+    )
     assert GeneratorConfig(architecture="srresnet", norm="none").norm == "none"
 
 
@@ -67,9 +72,7 @@ def test_an_architecture_names_defaults_that_any_key_overrides() -> None:
         ({"group": "abc"}, "exactly one capturing group"),
     ],
 )
-def test_contradicting_dataset_settings_are_refused(
-    settings: dict[str, object], line: str
-) -> None:
+def test_contradicting_dataset_settings_are_refused(settings: dict[str, object], line: str) -> None:
     with pytest.raises(ConfigError, match="dataset: ") as caught:
         parse(DatasetConfig, settings, "dataset")
     assert line in str(caught.value)

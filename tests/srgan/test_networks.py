@@ -192,9 +192,7 @@ def test_preprocessing_is_that_of_the_weights() -> None:
 
 
 @pytest.mark.parametrize("network", ["vgg16", "vgg19"])
-def test_real_weights_load_from_their_folder(
-    network: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_real_weights_load_from_their_folder(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRGAN_WEIGHTS", str(shared_data() / "weights"))
     weights = load_vgg(network, "folder")
     reach = list(weights.kernels)

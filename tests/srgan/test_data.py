@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srgan.data import PairSource, make_batch, sample_indices, training_dataset
+from srgan.errors import DatasetError
+from srgan.images import resize
+from srgan.records import Dataset
+from tests.srgan.pairs import make_dataset, make_training_dataset, scene
+
+CROP = {"batch": 4, "hr_crop": 32, "scale": 4, "flip": True, "seed": 1}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return make_training_dataset(tmp_path / "data")
+
+
+@pytest.fixture
+def source(dataset: Dataset, tmp_path: Path) -> PairSource:
+    return PairSource([dataset], "train", cache=tmp_path / "cache")
+
+
+def test_a_batch_is_a_function_of_its_step(source: PairSource) -> None:
+    for step in (0, 7):
+        first, second = (make_batch(source, step, **CROP) for _ in range(2))
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a, b)
+    one, other = make_batch(source, 0, **CROP)[1], make_batch(source, 1, **CROP)[1]
+    assert not np.array_equal(one, other)
+
+
+def test_lr_and_hr_crops_show_the_same_place(source: PairSource) -> None:
+    for step in range(8):
+        for lr, hr in zip(*make_batch(source, step, **CROP), strict=True):
+            # Inside; at the border the crop lacks neighbours that the whole image had.
+            inside = np.s_[2:-2, 2:-2]
+            difference = np.abs(resize(hr, 8, 8).astype(int) - lr)[inside]
+            assert difference.mean() < 3
+
+
+def test_every_record_comes_once_in_an_epoch() -> None:
+    size, batch = 12, 5
+    stream = [i for step in range(12) for i in sample_indices(step, batch, size, seed=3)]
+    epochs = [stream[start : start + size] for start in range(0, 60, size)]
+    assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_a_continued_input_goes_on_with_the_same_batches(source: PairSource) -> None:
+    whole = list(training_dataset(source, 0, **CROP).take(5).as_numpy_iterator())
+    rest = list(training_dataset(source, 3, **CROP).take(2).as_numpy_iterator())
+    for (lr, hr), (lr_again, hr_again) in zip(whole[3:], rest, strict=True):
+        np.testing.assert_array_equal(lr, lr_again)
+        np.testing.assert_array_equal(hr, hr_again)
+    lr, hr = whole[0]
+    assert lr.shape == (4, 8, 8, 3)
+    assert 0 <= lr.min() <= lr.max() <= 1
+    assert -1 <= hr.min() < 0 < hr.max() <= 1
+
+
+def test_several_datasets_are_one_source(dataset: Dataset, tmp_path: Path) -> None:
+    other = make_training_dataset(tmp_path / "other", train=5)
+    both = PairSource([dataset, other], "train", cache=tmp_path)
+    assert len(both) == 12 + 5
+
+
+def test_pairs_beyond_the_memory_limit_are_decoded_again(dataset: Dataset, tmp_path: Path) -> None:
+    kept = PairSource([dataset], "train", cache=tmp_path)
+    poor = PairSource([dataset], "train", cache=tmp_path, memory=0)
+    np.testing.assert_array_equal(kept[3].hr, poor[3].hr)
+    assert kept[3] is kept[3]
+    assert poor[3] is not poor[3]
+
+
+def test_a_changed_byte_is_found_before_training(dataset: Dataset, tmp_path: Path) -> None:
+    shard = Path(dataset.place) / dataset.shards("train")[1].name
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(DatasetError, match=f"{shard.name}: changed since it was built"):
+        PairSource([dataset], "train", cache=tmp_path)
+
+
+def test_an_empty_split_and_a_crop_too_large_are_one_line(tmp_path: Path) -> None:
+    only_test = make_dataset(tmp_path / "test", [scene(1, 64)])
+    with pytest.raises(DatasetError, match="the train split is empty"):
+        PairSource([only_test], "train", cache=tmp_path)
+    source = PairSource([only_test], "test", cache=tmp_path)
+    with pytest.raises(DatasetError, match=r"hr_crop 96 is larger than .*64x64.*use at most 64"):
+        make_batch(source, 0, **{**CROP, "hr_crop": 96})
