@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 FACES ?=
+CROP ?=
 MINUTES ?=
 
 .PHONY: help demo test test-fast lint format stack lock install clean
@@ -15,8 +16,8 @@ MINUTES ?=
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(STAMP) ## The whole pipeline on rendered portraits, or on FACES=<image set>; MINUTES=<n> of training
-	@$(BIN)/python -m flows.demo $(if $(FACES),--faces "$(FACES)") $(if $(MINUTES),--max-minutes $(MINUTES))
+demo: $(STAMP) ## The whole pipeline on rendered portraits, or on FACES=<image set> [CROP=<pixels>]; MINUTES=<n>
+	@$(BIN)/python -m flows.demo $(if $(FACES),--faces "$(FACES)") $(if $(CROP),--crop $(CROP)) $(if $(MINUTES),--max-minutes $(MINUTES))
 
 test: $(STAMP) ## All tests
 	@$(BIN)/python -m pytest

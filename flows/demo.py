@@ -19,13 +19,20 @@ from flows.parameters import DEFAULT_DATASET, run_config
 from flows.processes import locked
 from flows.server import prefect_for_us
 from flows.settings import prepare_prefect
+from srgan.config import DatasetConfig, parse
 from srgan.errors import SrganError
 from srgan.workspace import Workspace, prepare_environment
+
+
+# Enough for the rendered portraits: the whole demo stays under ten minutes on two cores.
+_MINUTES_FOR_PORTRAITS = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; 0, or 2 with one line when something is wrong, 75 when it was interrupted."""
     options = _parser().parse_args(argv)
+    if options.faces is None and options.max_minutes is None:
+        options.max_minutes = _MINUTES_FOR_PORTRAITS
     workspace = prepare_environment()
     prepare_prefect(workspace)
     # The bars say the same, and the run's page has all of it.
@@ -33,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     try:
         # Before anything starts; the flow itself checks again.
+        _dataset(options.crop)
         run_config(options.preset, tuple(options.set), DEFAULT_DATASET.scale, options.max_minutes)
         with locked(workspace.root / "demo.lock", f"a demo is running in {workspace.root} already"):
             return _run(options, workspace)
@@ -58,6 +66,7 @@ def _run(options: argparse.Namespace, workspace: Workspace) -> int:
         result = foreground.run_train_flow(
             console,
             image_set=options.faces,
+            dataset=_dataset(options.crop),
             preset=options.preset,
             max_minutes=options.max_minutes,
             overrides=tuple(options.set),
@@ -67,9 +76,16 @@ def _run(options: argparse.Namespace, workspace: Workspace) -> int:
     return 0
 
 
+def _dataset(crop: int | None) -> DatasetConfig:
+    return parse(DatasetConfig, {"crop": crop}, "dataset")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="flows.demo", description=__doc__)
     parser.add_argument("--faces", metavar="IMAGE_SET", help="photos (default: own portraits)")
+    parser.add_argument(
+        "--crop", type=int, metavar="PIXELS", help="side of the central square that is used"
+    )
     parser.add_argument("--preset", default="faces-cpu", help="networks, losses and schedule")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="time budget of training")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

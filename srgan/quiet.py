@@ -30,7 +30,7 @@ def start_tensorflow() -> None:
 
 @contextmanager
 def _without_noise() -> Iterator[None]:
-    """Standard error of this process, C++ included, kept until the end and printed without noise."""
+    """Standard error of this process, C++ included, kept and then printed without the noise."""
     sys.stderr.flush()
     original = os.dup(2)
     with tempfile.TemporaryFile() as kept:
