@@ -23,7 +23,6 @@ from srgan.config import DatasetConfig, parse
 from srgan.errors import SrganError
 from srgan.workspace import Workspace, prepare_environment
 
-
 # Enough for the rendered portraits: the whole demo stays under ten minutes on two cores.
 _MINUTES_FOR_PORTRAITS = 5.0
 

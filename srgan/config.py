@@ -298,13 +298,15 @@ def explain(error: ValidationError) -> str:
     """A pydantic error as one line: the key, what is wrong with it, its value."""
     lines = []
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"]) or "settings"
+        key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(f"unknown key {key!r}")
         else:
             value = item.get("input")
-            shown = f" (got {value!r})" if item["loc"] and not isinstance(value, Mapping) else ""
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{shown}")
+            message = item["msg"].removeprefix("Value error, ")
+            shown = "" if isinstance(value, Mapping) else f" (got {value!r})"
+            # A model's own check has no key: its message names the keys that contradict.
+            lines.append(f"{key}: {message}{shown}" if item["loc"] else message)
     return "; ".join(lines)
 
 
