@@ -7,23 +7,30 @@ their offset in the shards, decoded once and kept in memory while they fit.
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srgan import storage
 from srgan.errors import DatasetError
-from srgan.images import Pixels, decode
+from srgan.images import Pixels, decode, to_unit
 from srgan.records import Dataset, Split, decode_example, frame_spans, verify_shard
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Floats = NDArray[np.float32]
 _NO_LIMIT = 1 << 62
+# Batches that are ready or in work while a step runs.
+_AHEAD, _THREADS = 4, 2
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,7 @@ def make_batch(
     return lr, hr
 
 
-def training_dataset(
+def training_batches(
     source: PairSource,
     first_step: int,
     *,
@@ -142,38 +149,46 @@ def training_dataset(
     scale: int,
     flip: bool,
     seed: int,
-) -> tf.data.Dataset:
-    """Endless global batches from ``first_step`` on: (lr in [0, 1], hr in [-1, 1]) float32."""
+) -> Iterator[tuple[Floats, Floats]]:
+    """Endless global batches from ``first_step`` on: (lr in [0, 1], hr in [-1, 1]) float32.
+
+    Prepared some steps ahead by threads: decoding and copying let go of the interpreter's lock.
+    No tf.data: what it would add here is a fixed order of random crops, which a batch that is a
+    function of its step has anyway, and the end of its iterators was seen to wait for minutes.
+    """
+
+    def prepare(step: int) -> tuple[Floats, Floats]:
+        lr, hr = make_batch(
+            source, step, batch=batch, hr_crop=hr_crop, scale=scale, flip=flip, seed=seed
+        )
+        return to_unit(lr), hr.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="input") as pool:
+        ahead = deque(pool.submit(prepare, first_step + i) for i in range(_AHEAD))
+        for step in itertools.count(first_step + _AHEAD):
+            ready = ahead.popleft()
+            ahead.append(pool.submit(prepare, step))
+            yield ready.result()
+
+
+def distributed(
+    strategy: tf.distribute.Strategy, batches: Iterator[tuple[Floats, Floats]]
+) -> Iterator[Any]:
+    """Global batches as per-replica values, replica *i* getting the *i*-th part of the rows."""
     import tensorflow as tf
 
-    def load(step: Any) -> tuple[Pixels, Pixels]:
-        return make_batch(
-            source,
-            int(step),
-            batch=batch,
-            hr_crop=hr_crop,
-            scale=scale,
-            flip=flip,
-            seed=seed,
+    replicas = strategy.num_replicas_in_sync
+
+    def part(array: Floats, context: Any) -> Any:
+        rows = len(array) // replicas
+        index = context.replica_id_in_sync_group
+        return tf.constant(array[index * rows : (index + 1) * rows])
+
+    for batch in batches:
+        yield tuple(
+            strategy.experimental_distribute_values_from_function(functools.partial(part, array))
+            for array in batch
         )
-
-    def to_tensors(step: Any) -> tuple[Any, Any]:
-        lr, hr = tf.numpy_function(load, [step], (tf.uint8, tf.uint8), stateful=False)
-        side = hr_crop // scale
-        lr = tf.ensure_shape(lr, (batch, side, side, 3))
-        hr = tf.ensure_shape(hr, (batch, hr_crop, hr_crop, 3))
-        return tf.cast(lr, tf.float32) / 255.0, tf.cast(hr, tf.float32) / 127.5 - 1.0
-
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    # Workers of its own: with the default pool the input thread waits behind the convolutions.
-    options.threading.private_threadpool_size = 2
-    steps = tf.data.Dataset.range(first_step, _NO_LIMIT)
-    return (
-        steps.map(to_tensors, num_parallel_calls=2, deterministic=True)
-        .prefetch(4)
-        .with_options(options)
-    )
 
 
 def batches_of_equal_shape(pairs: Sequence[Pair], size: int) -> Iterator[list[Pair]]:

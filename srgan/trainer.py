@@ -25,7 +25,7 @@ from srgan.checkpoints import (
 )
 from srgan.clock import StepClock
 from srgan.config import RunConfig, StageConfig
-from srgan.data import PairSource, training_dataset
+from srgan.data import PairSource, distributed, training_batches
 from srgan.devices import make_strategy, resolve_precision
 from srgan.errors import DatasetError, TrainingError
 from srgan.interrupts import Interrupts
@@ -185,7 +185,7 @@ class _Run:
             set_item(self.counters.planned, stage, settings.steps)
         step = make_step(self.state, settings, self.content[stage])
         done = int(self.counters.step.numpy())
-        batches = iter(self._batches(settings, stage, done))
+        batches = self._batches(settings, stage, done)
         clock = StepClock(settings.batch)
         while done < (planned_steps(self.counters, stage) or settings.steps):
             self._set_learning_rates(settings, stage, done)
@@ -311,15 +311,17 @@ class _Run:
         self.state.generator_optimizer.learning_rate = rate
         self.state.discriminator_optimizer.learning_rate = rate
 
-    def _batches(self, settings: StageConfig, stage: Stage, done: int) -> Any:
+    def _batches(self, settings: StageConfig, stage: Stage, done: int) -> Iterator[Any]:
+        """Global batches from step ``done`` on, divided among the replicas."""
         trainer, replicas = self.config.trainer, self.strategy.num_replicas_in_sync
         if settings.batch % replicas:
             raise TrainingError(
                 f"{stage}.batch {settings.batch} cannot be divided among {replicas} devices; "
                 f"use a multiple of {replicas}"
             )
-        return self.strategy.experimental_distribute_dataset(
-            training_dataset(
+        return distributed(
+            self.strategy,
+            training_batches(
                 self.source,
                 done,
                 batch=settings.batch,
@@ -328,7 +330,7 @@ class _Run:
                 flip=trainer.flip,
                 # Stages see the records in different orders.
                 seed=trainer.seed + STAGES.index(stage),
-            )
+            ),
         )
 
     def _best_path(self, stage: Stage) -> Path:
