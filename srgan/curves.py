@@ -59,7 +59,8 @@ def draw(metrics: Path, target: Path) -> None:
                     color="#475569",
                 )
     if losses.get_legend_handles_labels()[0]:
-        losses.legend(frameon=False, loc="upper right", ncols=5)
+        # Outside: inside it would lie on the curves of one stage or the other.
+        figure.legend(frameon=False, loc="outside upper center", ncols=7)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     storage.write_bytes(str(target), buffer.getvalue())
