@@ -101,7 +101,8 @@ def check_arguments(arguments: Sequence[str]) -> None:
     options = PipelineOptions(list(arguments))
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        # Beam warns of what it does not know; our own line says it.
+        with contextlib.redirect_stderr(complaint), _silent():
             accepted = options.get_all_options()
             everything = options.get_all_options(retain_unknown_options=True)
     except SystemExit:
@@ -131,13 +132,20 @@ def find_error(error: BaseException) -> SrganError | None:
 
 def import_beam() -> Any:
     """``apache_beam``, without the warning about Google packages that we do not use."""
+    with _silent():
+        import apache_beam
+    return apache_beam
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """No log lines up to warnings."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
-        import apache_beam
+        yield
     finally:
         logging.disable(before)
-    return apache_beam
 
 
 def _beam_runner(runner: str) -> str:

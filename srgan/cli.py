@@ -66,7 +66,15 @@ def train(
     config = load_run_config(preset, overrides)
     console = Console()
     with TrainingBar(console) as bar:
-        result = train_step(config, data, stage=stage, new=new, initial=initial, progress=bar)
+        result = train_step(
+            config,
+            data,
+            stage=stage,
+            new=new,
+            initial=initial,
+            evaluated=not train_only,
+            progress=bar,
+        )
     for note in result.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False, highlight=False)
     steps = ", ".join(f"{stage} {steps:,} steps" for stage, steps in result.steps.items())
@@ -174,7 +182,7 @@ def list_models() -> None:
         return
     table = Table("model", "alias", "psnr_y", "ssim_y", "lpips_alex", "run")
     for version in versions:
-        figures = [version.tags.get(f"srgan.{name}", "") for name in _FIGURES]
+        figures = [version.tags.get(name, "") for name in _FIGURES]
         table.add_row(version.uri, ", ".join(version.aliases), *figures, version.run_id)
     Console().print(table)
 

@@ -57,18 +57,22 @@ def train_step(
     stage: StageChoice = "all",
     new: bool = False,
     initial: str | None = None,
+    evaluated: bool = True,
     progress: Callable[[TrainProgress], None] | None = None,
     listeners: Sequence[TrainingListener] = (),
 ) -> TrainResult:
     """Train on the datasets at these places and track the run in MLflow.
 
     ``initial`` is a registered model (``champion``, ``models:/…``), the folder of an exported
-    one, or a ``.keras`` file.
+    one, or a ``.keras`` file. ``evaluated`` says that the evaluation follows: what it needs is
+    checked before the training, not after.
     """
     from srgan.mlflow_store import check_connection
 
     workspace = Workspace.from_environment()
     opened = [open_dataset(place) for place in datasets]
+    if evaluated:
+        _check_measurable(config, opened)
     # Now, and not after an hour of training.
     check_connection(workspace)
     path, name = _initial_generator(initial, config, workspace)
@@ -185,6 +189,16 @@ def promote_step(folder: Path) -> Decision:
     )
     storage.write_bytes(str(folder / "promotion.json"), promotion.model_dump_json().encode())
     return decision
+
+
+def _check_measurable(config: RunConfig, datasets: Sequence[Dataset]) -> None:
+    split = config.evaluation.split
+    if not any(dataset.manifest.records.get(split, 0) for dataset in datasets):
+        places = ", ".join(dataset.place for dataset in datasets)
+        raise DatasetError(
+            f"{places}: the {split} split is empty, so the model could not be measured; build from "
+            f"more groups (people) or with a larger {split}_fraction"
+        )
 
 
 def _finished(run: RunFolder) -> TrainResult:

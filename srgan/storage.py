@@ -103,7 +103,7 @@ def list_files(place: str) -> list[StoredFile]:
             raise StorageError(f"{place}: nothing is there; check the bucket and the prefix")
         return sorted(f for f in files if not f.name.endswith("/"))
     if not path.exists():
-        raise StorageError(f"{path}: no such folder; give a folder with images")
+        raise StorageError(f"{path}: no such file or folder; give one with images")
     if path.is_file():
         return [_local_file(path, path.parent)]
     with _reported(place, "list"):

@@ -98,7 +98,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_image_set_missing(run: Run, tmp_path: Path) -> None:
     line = refused(run(*arguments(tmp_path / "nowhere", tmp_path / "out")))
-    assert line == f"{tmp_path}/nowhere: no such folder; give a folder with images"
+    assert line == f"{tmp_path}/nowhere: no such file or folder; give one with images"
     assert not (tmp_path / "out").exists()
 
 

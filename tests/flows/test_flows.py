@@ -50,7 +50,7 @@ def test_error_in_a_task_is_the_run_s_message_without_a_traceback(
     with caplog.at_level(logging.INFO):
         state = train(image_set=missing, preset="tiny", return_state=True)
     assert state.is_failed()
-    assert state.message == f"{missing}: no such folder; give a folder with images"
+    assert state.message == f"{missing}: no such file or folder; give one with images"
     assert not [record for record in caplog.records if record.exc_info]
 
 

@@ -89,7 +89,7 @@ def test_what_cannot_be_read_is_listed_as_empty(tree: Path) -> None:
 
 
 def test_errors_name_the_place_and_the_fix(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="nowhere: no such folder; give a folder with images"):
+    with pytest.raises(StorageError, match="nowhere: no such file or folder; give one with images"):
         storage.list_files(str(tmp_path / "nowhere"))
     with pytest.raises(StorageError, match="no file matches; check the pattern"):
         storage.list_files(f"{tmp_path}/*.jpg")

@@ -276,7 +276,7 @@ def test_a_target_without_a_format_is_told(
 def test_a_source_that_is_not_there_and_a_target_that_is_a_file(
     photos: Path, tmp_path: Path, model: ExportedModel
 ) -> None:
-    with pytest.raises(StorageError, match="no such folder"):
+    with pytest.raises(StorageError, match="no such file or folder"):
         upscale(str(tmp_path / "nothing"), str(tmp_path / "out"), model)
     with pytest.raises(ConfigError, match=r"is a file, but .* is a folder"):
         upscale(str(photos), str(photos / "a.png"), model)
