@@ -45,7 +45,9 @@ def train(
     initial: Annotated[
         str | None, typer.Option(help="Start from champion, models:/NAME/N or a .keras file.")
     ] = None,
-    new: Annotated[bool, typer.Option("--new", help="Never continue an earlier run.")] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="A run of its own where one with these settings exists.")
+    ] = False,
     train_only: Annotated[
         bool, typer.Option("--train-only", help="Neither evaluate nor register.")
     ] = False,

@@ -91,8 +91,9 @@ class PairSource:
             decode(record.hr, max_pixels=_NO_LIMIT),
         )
         with self._lock:
-            self._memory -= pair.hr.nbytes + pair.lr.nbytes
-            if self._memory > 0:
+            size = pair.hr.nbytes + pair.lr.nbytes
+            if index not in self._pairs and size <= self._memory:
+                self._memory -= size
                 self._pairs[index] = pair
         return pair
 

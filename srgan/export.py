@@ -115,7 +115,7 @@ def load_exported(folder: Path, *, unverified: bool = False) -> ExportedModel:
     if not (folder / SAVED_MODEL / "saved_model.pb").is_file():
         raise ModelError(
             f"{folder}: no model here (no {SAVED_MODEL}/saved_model.pb); "
-            "give a folder that `srgan export` or a training run wrote"
+            "give the folder `model` of a training run"
         )
     _refuse_foreign_files(folder)
     card = read_card(folder)

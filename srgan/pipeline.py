@@ -158,7 +158,7 @@ def promote_step(folder: Path) -> Decision:
 
     The decision and its reasons go to the version's tags and into the report, yes or no.
     """
-    from srgan.gate import Decision, promote
+    from srgan.gate import Decision, decide, promote
     from srgan.registry import find_version
 
     workspace, run = Workspace.from_environment(), RunFolder(folder)
@@ -179,6 +179,10 @@ def promote_step(folder: Path) -> Decision:
     systems = _systems(run, result, rival, workspace)
     _write_report(run, result, evaluation, systems, datasets, workspace, version, decision)
     log_results(result.run_id, folder, result.config, datasets, None, workspace)
+    by_figures = decide(evaluation, result.config.gate, has_champion=rival is not None)
+    if by_figures.promoted and not decision.promoted:
+        # The load check failed, perhaps for the hour only: the step stays open.
+        return decision
     promotion = Promotion(
         version=version.uri,
         compared_with=comparison.champion,
@@ -252,6 +256,8 @@ def _systems(
         from srgan.checkpoints import load_generator
 
         export_model(load_generator(run.generator), run.model)
+    # A killed writer's leftover would be refused as a file that no model has.
+    storage.delete_temporaries(str(run.model))
     systems[MODEL] = load_exported(run.model, unverified=True)
     if rival is not None:
         systems[CHAMPION] = load_version(rival, workspace)
@@ -324,10 +330,12 @@ def _initial_generator(
         if not path.is_file():
             raise ModelError(f"{path}: no such file; give a .keras file or a registered model")
         return path.absolute(), f"{path.name} {storage.sha256_of(str(path))[:12]}"
+    from srgan.export import weights_digest
     from srgan.registry import find_version, load_version, resolve_model
 
     if path.is_dir():
-        return resolve_model(reference, workspace).folder / "generator.keras", str(path.absolute())
+        folder = resolve_model(reference, workspace).folder
+        return folder / "generator.keras", f"{path.name} {weights_digest(folder)[:12]}"
     version = find_version(reference, workspace, scale=config.generator.scale)
     return load_version(version, workspace).folder / "generator.keras", version.uri
 

@@ -142,13 +142,16 @@ def run_identity(
 
 
 def find_run_folder(workspace: Workspace, identity: str, *, new: bool) -> RunFolder:
-    """The folder of a run; with ``new`` the first unused ``<identity>-2``, ``-3``, …"""
-    path = workspace.runs / identity
+    """The folder of a run; with ``new`` the first of ``<identity>-2``, ``-3``, … not finished yet.
+
+    So an interrupted run that was started as a new one is continued by the same command, too.
+    """
+    run = RunFolder(workspace.runs / identity)
     number = 2
-    while new and path.exists():
-        path = workspace.runs / f"{identity}-{number}"
+    while new and (run.result.exists() or (number == 2 and run.path.exists())):
+        run = RunFolder(workspace.runs / f"{identity}-{number}")
         number += 1
-    return RunFolder(path)
+    return run
 
 
 @contextmanager

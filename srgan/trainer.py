@@ -81,6 +81,8 @@ def train(
     everything saved.
     """
     _check_scale(config, datasets)
+    # Which record a step sees must not depend on the order in which datasets were named.
+    datasets = sorted(datasets, key=lambda dataset: dataset.digest)
     origin = initial_name or (str(initial) if initial else None)
     identity = run_identity(config, datasets, stage, origin)
     folder = find_run_folder(workspace, identity, new=new)
@@ -96,6 +98,8 @@ def train(
         run.train()
         result = run.result(datasets, origin)
         folder.write_result(result)
+        # A signal that came after the last step: what follows training must not start.
+        interrupts.raise_if_requested(f"{folder.path.name}, training finished")
     return result
 
 
@@ -201,7 +205,8 @@ class _Run:
     ) -> None:
         trainer = self.config.trainer
         steps = planned_steps(self.counters, stage)
-        if done % trainer.log_every == 0 or done == steps:
+        last = done >= (steps or settings.steps)
+        if done % trainer.log_every == 0 or last:
             expected = steps or self._expected_steps(stage, settings, done, clock)
             self._report(stage, done, expected, losses, clock)
         else:
@@ -215,18 +220,20 @@ class _Run:
         )
         if steps is None and clock.measured >= MEASURED_STEPS:
             self._plan(stage, settings, done, clock)
-        if animation.is_due(done, trainer.sample_every) or done == steps:
+        if animation.is_due(done, trainer.sample_every) or last:
             self._sample(stage, done)
-        if done % trainer.validate_every == 0 and done != steps:
+        if done % trainer.validate_every == 0 and not last:
             self._validate(stage, done)
         if self.interrupts.requested:
             self.checkpoints.save()
             self.interrupts.raise_if_requested(f"{self.folder.path.name} {stage} step {done}")
-        if done % trainer.checkpoint_every == 0 and done != steps:
+        if done % trainer.checkpoint_every == 0 and not last:
             self.checkpoints.save()
 
     def _finish_stage(self, stage: Stage, index: int) -> None:
         steps = int(self.counters.step.numpy())
+        # A stage shorter than the measurement that would have planned it.
+        set_item(self.counters.planned, stage, steps)
         self._validate(stage, steps)
         best = self._best_path(stage)
         model = load_generator(best) if best.exists() else self.state.average

@@ -21,7 +21,7 @@ from srgan.errors import DatasetError, TrainingError
 from srgan.metricslog import read_metrics
 from srgan.progress import TrainProgress
 from srgan.records import Dataset
-from srgan.runs import RunFolder, locked
+from srgan.runs import RunFolder, find_run_folder, locked
 from srgan.trainer import train
 from srgan.workspace import Workspace
 from tests.srgan.pairs import make_training_dataset
@@ -151,6 +151,27 @@ def test_a_time_budget_becomes_steps_once(dataset: Dataset, workspace: Workspace
     # 12 s of training after some seconds of start; a loaded machine may take longer.
     assert 5 < time.monotonic() - begun < 60
     assert 55 < result.steps["pretrain"] < 100000
+
+
+def test_a_stage_too_short_to_plan_counts_its_steps(dataset: Dataset, workspace: Workspace) -> None:
+    config = load_run_config("tiny", ["trainer.max_minutes=5"])
+    result = train(config, [dataset], workspace)
+    assert result.steps == {"pretrain": 12, "gan": 6}
+    logged = list(read_metrics(RunFolder(result.folder).metrics))
+    assert max(e["step"] for e in logged if e["stage"] == "gan" and "g/total" in e) == 6
+
+
+def test_a_new_run_is_continued_until_it_is_finished(workspace: Workspace) -> None:
+    base = find_run_folder(workspace, "run-1", new=True)
+    assert base.path.name == "run-1"
+    base.path.mkdir(parents=True)
+    second = find_run_folder(workspace, "run-1", new=True)
+    assert second.path.name == "run-1-2"
+    second.path.mkdir()
+    assert find_run_folder(workspace, "run-1", new=True) == second
+    second.result.write_text("{}")
+    assert find_run_folder(workspace, "run-1", new=True).path.name == "run-1-3"
+    assert find_run_folder(workspace, "run-1", new=False) == base
 
 
 def test_what_cannot_be_trained_is_one_line(dataset: Dataset, workspace: Workspace) -> None:
