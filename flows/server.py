@@ -85,7 +85,9 @@ def prefect_for_us(workspace: Workspace, timeout: float = 180.0) -> Iterator[Pre
             )
         yield PrefectForUs(url.removesuffix("/api"), lambda: None)
         return
-    mark, port = new_mark(), free_port(4200)
+    # Not 4200, where another server may be starting: until it listens the port looks free, and
+    # then its answers would pass for ours. No two processes begin their search at one port.
+    mark, port = new_mark(), free_port(20_000 + os.getpid() % 20_000)
     # Processes that we start ourselves shall end with us as well.
     os.environ[MARK] = mark
     os.environ["PREFECT_API_URL"] = api_url(port)
