@@ -50,22 +50,32 @@ def decode(data: bytes, *, max_pixels: int) -> Pixels:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the pixels decide.
-        try:
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        except UnidentifiedImageError:
-            raise ImageRejectedError("not_an_image", "no known image format") from None
-        except Exception as error:
-            raise ImageRejectedError("corrupt", _one_line(error)) from None
-        width, height = image.size
-        if width * height > max_pixels:
-            detail = f"{width}x{height} pixels, the limit is {max_pixels}"
-            raise ImageRejectedError("too_many_pixels", detail)
+        image = open_checked(data, max_pixels=max_pixels)
         try:
             image.load()
             return np.asarray(_to_rgb(_oriented(image)))
         except Exception as error:
             # Decoders raise whatever they like on hostile bytes: SyntaxError, struct.error, ...
             raise ImageRejectedError("corrupt", _one_line(error)) from None
+
+
+def open_checked(data: bytes, *, max_pixels: int) -> Image.Image:
+    """The header of an encoded image, its size within ``max_pixels``; no pixel is decoded yet.
+
+    Raises :class:`ImageRejectedError` with reason ``not_an_image``, ``too_many_pixels`` or
+    ``corrupt``.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise ImageRejectedError("not_an_image", "no known image format") from None
+    except Exception as error:
+        raise ImageRejectedError("corrupt", _one_line(error)) from None
+    width, height = image.size
+    if width * height > max_pixels:
+        detail = f"{width}x{height} pixels, the limit is {max_pixels}"
+        raise ImageRejectedError("too_many_pixels", detail)
+    return image
 
 
 def centre_square(pixels: Pixels, side: int | None = None) -> Pixels:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 
-from srgan.images import ImageRejectedError, Pixels, to_uint8
+from srgan.images import ImageRejectedError, Pixels, open_checked, to_uint8
 
 FORMATS: Mapping[str, str] = {
     ".jpg": "JPEG",
@@ -63,16 +63,7 @@ def read_picture(data: bytes, *, max_pixels: int) -> Picture:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            image = Image.open(io.BytesIO(data))
-        except UnidentifiedImageError:
-            raise ImageRejectedError("not_an_image", "no known image format") from None
-        except Exception as error:
-            raise ImageRejectedError("corrupt", _one_line(error)) from None
-        width, height = image.size
-        if width * height > max_pixels:
-            detail = f"{width}x{height} pixels, the limit is {max_pixels}"
-            raise ImageRejectedError("too_many_pixels", detail)
+        image = open_checked(data, max_pixels=max_pixels)
         frames = getattr(image, "n_frames", 1)
         # MPO is what phones write: a JPEG, and behind it a preview or a depth map.
         if frames > 1 and image.format != "MPO":
