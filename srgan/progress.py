@@ -12,7 +12,7 @@ from srgan.runs import Stage
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from srgan.config import RunConfig
 
@@ -50,23 +50,11 @@ class CallbackListener:
         self._callback(progress)
 
 
-class TrainingBar:
-    """A Rich bar per stage: steps, images/s, input wait, losses, ETA; plain lines without a tty."""
+class LiveBars:
+    """Rich bars that are drawn inside a ``with`` block."""
 
-    def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._printed = -1.0
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -79,6 +67,27 @@ class TrainingBar:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+
+class TrainingBar(LiveBars):
+    """A Rich bar per stage: steps, images/s, input wait, losses, ETA; plain lines without a tty."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        super().__init__(
+            Progress(
+                TextColumn("{task.description:<12}"),
+                BarColumn(bar_width=28),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}"),
+                console=console,
+                disable=not console.is_terminal,
+            )
+        )
+        self._console = console
+        self._tasks: dict[str, TaskID] = {}
+        self._printed = -1.0
 
     def __call__(self, progress: TrainProgress) -> None:
         name = "pre-training" if progress.stage == "pretrain" else "GAN"
@@ -111,7 +120,7 @@ def describe(progress: TrainProgress) -> str:
     )
 
 
-class CountBar:
+class CountBar(LiveBars):
     """A Rich bar for (done, total); nothing where there is no terminal."""
 
     def __init__(self, label: str) -> None:
@@ -119,20 +128,8 @@ class CountBar:
         from rich.progress import Progress
 
         console = Console(stderr=True)
-        self._progress = Progress(console=console, disable=not console.is_terminal, transient=True)
+        super().__init__(Progress(console=console, disable=not console.is_terminal, transient=True))
         self._task = self._progress.add_task(label, total=None)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def __call__(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total)
