@@ -28,7 +28,7 @@ from beam_jobs.runners import LOCAL, Engine, choose_engine
 from beam_jobs.shards import Part, Reject, ShardPlan
 from beam_jobs.watch import BuildProgress, Listener, ignore, watching
 from srgan import storage
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError, StorageError
 from srgan.records import MANIFEST, Dataset, open_dataset
 from srgan.storage import StoredFile

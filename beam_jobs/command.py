@@ -11,7 +11,8 @@ import yaml
 
 from beam_jobs.console import ProgressLine, summary
 from beam_jobs.runners import LOCAL
-from srgan.config import DatasetConfig, parse
+from srgan.config import parse
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError, SrganError
 from srgan.workspace import prepare_environment
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from srgan import images
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.errors import ConfigError
 from srgan.images import ImageRejectedError, Pixels

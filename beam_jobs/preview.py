@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from srgan import images
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.images import Pixels
 from srgan.records import PairRecord
 

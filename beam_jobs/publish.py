@@ -12,7 +12,8 @@ from beam_jobs.inventory import Source
 from beam_jobs.preview import choose, contact_sheet
 from beam_jobs.shards import PARTS, SCHEMA_VERSION, Part, Reject, ShardPlan
 from srgan import __version__, records, storage
-from srgan.config import DatasetConfig, canonical_json
+from srgan.config import canonical_json
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
 from srgan.records import (
     PREVIEW,

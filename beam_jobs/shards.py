@@ -20,7 +20,8 @@ from PIL import Image
 from beam_jobs.inventory import Source, in_order, read_if_exists
 from beam_jobs.pairs import group_of, make_pair, split_of
 from srgan import __version__, images, records, storage
-from srgan.config import DatasetConfig, canonical_json
+from srgan.config import canonical_json
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
 from srgan.images import ImageRejectedError, Pixels
 from srgan.records import SPLITS, PairRecord, Split

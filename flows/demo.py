@@ -19,7 +19,8 @@ from flows.parameters import DEFAULT_DATASET, run_config
 from flows.processes import locked
 from flows.server import prefect_for_us
 from flows.settings import prepare_prefect
-from srgan.config import DatasetConfig, parse
+from srgan.config import parse
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import SrganError
 from srgan.workspace import Workspace, prepare_environment
 

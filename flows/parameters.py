@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field
 
-from srgan.config import (
-    DatasetConfig,
-    EvaluationConfig,
-    RunConfig,
-    load_run_config,
-    preset_names,
-)
+from srgan.config import EvaluationConfig, RunConfig, load_run_config, preset_names
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError
 
 Stage = Literal["all", "pretrain", "gan"]

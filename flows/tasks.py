@@ -13,7 +13,8 @@ from prefect.logging import get_run_logger
 from flows.artifacts import Progress, show_metrics, show_places
 from flows.failures import is_hiccup
 from flows.parameters import Stage
-from srgan.config import DatasetConfig, RunConfig
+from srgan.config import RunConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.workspace import Workspace
 
 # Portraits of our own for a first run: enough people for three splits, rendered in 100 s by two

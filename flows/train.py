@@ -11,7 +11,7 @@ from pydantic import Field
 from flows import tasks
 from flows.failures import failed, log_errors_in_one_line
 from flows.parameters import DEFAULT_DATASET, Override, Preset, Stage, run_config
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import SrganError
 from srgan.storage import base_name
 from srgan.workspace import prepare_environment

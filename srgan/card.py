@@ -11,7 +11,8 @@ from pydantic import Field, ValidationError
 
 import srgan
 from srgan import storage
-from srgan.config import DatasetConfig, Frozen, RunConfig, canonical_json, explain
+from srgan.config import Frozen, RunConfig, canonical_json, explain
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import ModelError
 from srgan.metrics import METRICS
 from srgan.records import Dataset

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -30,57 +29,6 @@ class Frozen(BaseModel):
     """Base of all settings: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DatasetConfig(Frozen):
-    """How an image set becomes LR/HR pairs. Part of the dataset's build id."""
-
-    name: str = Field("faces", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name prefix.")
-    scale: Scale = Field(4, description="HR side / LR side.")
-    hr_size: int = Field(128, ge=16, le=2048, description="Side of the HR image in pixels.")
-    crop: int | None = Field(
-        None,
-        ge=16,
-        description="Side in source pixels of the central square that is used; "
-        "empty: the largest one.",
-    )
-    degradation: Literal["bicubic"] = Field("bicubic", description="How HR becomes LR.")
-    group: str = Field(
-        "parent",
-        description="What keeps together in one split: 'parent' (name of the folder), 'none' "
-        "(every image by itself), or a regular expression with one group, matched on the path.",
-    )
-    val_fraction: float = Field(0.05, ge=0, le=0.5, description="Share of groups for validation.")
-    test_fraction: float = Field(0.05, ge=0, le=0.5, description="Share of groups for the test.")
-    split_salt: str = Field("srgan", description="Another salt gives other splits.")
-    records_per_shard: Positive = Field(512, description="Upper bound for records in a shard.")
-    max_bytes: Positive = Field(64 * 2**20, description="Larger files are rejected unread.")
-    max_pixels: Positive = Field(50_000_000, description="Larger images are rejected undecoded.")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.hr_size % self.scale:
-            raise ValueError(f"hr_size {self.hr_size} is not a multiple of scale {self.scale}")
-        if self.crop is not None and self.crop < self.hr_size:
-            raise ValueError(
-                f"crop {self.crop} is smaller than hr_size {self.hr_size}: "
-                "enlarging a crop makes no HR image"
-            )
-        if self.group not in ("parent", "none"):
-            try:
-                groups = re.compile(self.group).groups
-            except re.error as error:
-                raise ValueError(
-                    f"group {self.group!r} is no regular expression: {error}"
-                ) from None
-            if groups != 1:
-                raise ValueError(f"group {self.group!r} must have exactly one capturing group")
-        return self
-
-    @property
-    def lr_size(self) -> int:
-        """Side of the LR image in pixels."""
-        return self.hr_size // self.scale
 
 
 ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {

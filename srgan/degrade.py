@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.images import Pixels, resize
 
 

@@ -16,7 +16,8 @@ import google_crc32c
 from pydantic import ValidationError
 
 from srgan import storage
-from srgan.config import DatasetConfig, Frozen, canonical_json, explain
+from srgan.config import Frozen, canonical_json, explain
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
 
 SCHEMA_VERSION: Literal[1] = 1

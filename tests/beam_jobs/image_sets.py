@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from tests.support import ROOT
 
 SMALL = DatasetConfig(name="small", hr_size=32, crop=48, records_per_shard=4)

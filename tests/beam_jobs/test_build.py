@@ -12,7 +12,7 @@ from PIL import Image, features
 
 from beam_jobs.build_pairs import BuildProgress, build
 from srgan import images
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.records import PairRecord, Split, open_dataset, read_records, verify_shard
 from tests.beam_jobs.image_sets import SMALL, encoded, hashes, picture, rejects, write_set

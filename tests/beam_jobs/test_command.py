@@ -11,7 +11,7 @@ from beam_jobs.build_pairs import BuildProgress, main
 from beam_jobs.command import config_from, make_parser
 from beam_jobs.console import figures
 from beam_jobs.runners import check_arguments, choose_engine, find_error
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError, DatasetError, StorageError
 from tests.beam_jobs.image_sets import arguments, encoded, hashes, picture, run_command, write_set
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from beam_jobs.inventory import Source
 from beam_jobs.pairs import group_of, make_pair, split_of
 from beam_jobs.shards import plan_shards
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.images import ImageRejectedError
 from tests.beam_jobs.image_sets import encoded, picture
 

@@ -15,7 +15,7 @@ from prefect.states import Running
 from flows.failures import is_hiccup
 from flows.retrain import Memory, Retraining, dataset_name, image_sets, retrain
 from flows.train import train
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import StorageError
 from srgan.workspace import Workspace
 from tests.flows.helpers import write_photos

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from srgan import images, records, storage
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.images import Pixels
 from srgan.records import Dataset, Manifest, PairRecord, ShardInfo

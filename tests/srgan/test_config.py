@@ -3,14 +3,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from srgan.config import (
-    DatasetConfig,
-    GeneratorConfig,
-    RunConfig,
-    load_run_config,
-    parse,
-    preset_names,
-)
+from srgan.config import GeneratorConfig, RunConfig, load_run_config, parse, preset_names
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError
 
 

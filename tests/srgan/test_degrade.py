@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.images import Pixels
 from tests.support import shared_data

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srgan.config import DatasetConfig
+from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
 from srgan.records import (
     Manifest,

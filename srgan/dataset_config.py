@@ -1,0 +1,150 @@
+"""How an image set becomes LR/HR pairs: every setting is part of the dataset's build id."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from srgan.config import Frozen, Positive, Scale
+
+Crop = Literal["center", "faces", "tiles", "none"]
+Degradation = Literal["bicubic", "area", "realistic", "tone", "paired"]
+
+
+class FaceConfig(Frozen):
+    """Which faces of a photo become records with ``crop: faces``."""
+
+    detector: Literal["auto", "yunet", "dlib"] = Field(
+        "auto", description="auto: YuNet where its model file is at hand, else dlib."
+    )
+    model_sha256: str | None = Field(
+        None, description="Model file of the detector; the builder fills it in."
+    )
+    margin: float = Field(
+        0.35, ge=0, le=2, description="Room on each side, as a share of the face's size."
+    )
+    min_size: int = Field(
+        0, ge=0, description="Smallest crop in source pixels; never less than hr_size."
+    )
+    min_score: float = Field(0.8, ge=0, le=1, description="YuNet's confidence that it is a face.")
+
+
+class RealisticConfig(Frozen):
+    """Second-order degradation of Real-ESRGAN (Wang et al. 2021, section 3)."""
+
+
+class ToneConfig(Frozen):
+    """Exposure and contrast of LR, which the generator learns to correct."""
+
+
+class PairedConfig(Frozen):
+    """How the LR file of an HR file is found: ``hr`` in its path becomes ``lr``.
+
+    Whole words only, in folders and file names alike; the file type may differ.
+    """
+
+    hr: str = Field("HR", min_length=1, description="Word in the path of HR files.")
+    lr: str = Field("LR", min_length=1, description="Word in the path of LR files.")
+
+
+class DatasetConfig(Frozen):
+    """How an image set becomes LR/HR pairs. Part of the dataset's build id."""
+
+    name: str = Field("faces", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name prefix.")
+    scale: Scale = Field(4, description="HR side / LR side.")
+    hr_size: int = Field(
+        128, ge=16, le=2048, description="Side of the HR image in pixels; smallest side with none."
+    )
+    crop: Crop = Field(
+        "center",
+        description="center: the central square; faces: every face, aligned by its eyes; "
+        "tiles: a grid of squares; none: whole images that are HR already.",
+    )
+    crop_size: int | None = Field(
+        None,
+        ge=16,
+        description="Side of the central square in source pixels; empty: the largest one.",
+    )
+    tile_stride: Positive | None = Field(
+        None, description="Distance of tiles in source pixels; empty: hr_size, side by side."
+    )
+    faces: FaceConfig = FaceConfig()
+    degradation: Degradation = Field(
+        "bicubic",
+        description="How HR becomes LR. bicubic: MATLAB's; area: mean of each square; realistic: "
+        "blur, noise and JPEG, twice; tone: bicubic, exposure and contrast changed; paired: LR "
+        "files come with the HR files.",
+    )
+    realistic: RealisticConfig = RealisticConfig()
+    tone: ToneConfig = ToneConfig()
+    paired: PairedConfig = PairedConfig()
+    group: str = Field(
+        "parent",
+        description="What keeps together in one split: 'parent' (name of the folder), 'none' "
+        "(every image by itself), or a regular expression with one group, searched in the path.",
+    )
+    val_fraction: float = Field(0.05, ge=0, le=0.5, description="Share of groups for validation.")
+    test_fraction: float = Field(0.05, ge=0, le=0.5, description="Share of groups for the test.")
+    split_salt: str = Field("srgan", description="Another salt gives other splits.")
+    alpha: str = Field(
+        "#ffffff",
+        pattern=r"^(#[0-9a-f]{6}|reject)$",
+        description="Colour below transparent pixels, or 'reject'.",
+    )
+    grey: Literal["accept", "reject"] = Field("accept", description="Images without colour.")
+    animated: Literal["first", "reject"] = Field(
+        "first", description="Of an animated image the first frame, or nothing."
+    )
+    max_bytes: Positive = Field(64 * 2**20, description="Larger files are rejected unread.")
+    max_pixels: Positive = Field(50_000_000, description="Larger images are rejected undecoded.")
+    max_aspect: float = Field(
+        16.0, ge=1, description="Longer side / shorter side; longer images are rejected undecoded."
+    )
+    min_size: int = Field(0, ge=0, description="Shorter side of a source in pixels, at least.")
+    min_sharpness: float = Field(
+        0.0, ge=0, description="Detail of HR, in grey levels that an image of half its size lacks."
+    )
+    min_contrast: float = Field(
+        2.0, ge=0, description="Standard deviation of HR's luma in grey levels; flat is rejected."
+    )
+    near_duplicate_bits: int = Field(
+        12,
+        ge=-1,
+        le=64,
+        description="Differing bits of 256 up to which two images are one; such a twin in another "
+        "split is rejected. -1: not looked for.",
+    )
+    shard_bytes: int = Field(64 * 2**20, ge=1, description="Size of a shard, about.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.hr_size % self.scale:
+            raise ValueError(f"hr_size {self.hr_size} is not a multiple of scale {self.scale}")
+        if self.crop_size is not None and self.crop != "center":
+            raise ValueError(f"crop_size {self.crop_size} is for crop center, not {self.crop}")
+        if self.crop_size is not None and self.crop_size < self.hr_size:
+            raise ValueError(
+                f"crop_size {self.crop_size} is smaller than hr_size {self.hr_size}: "
+                "enlarging a crop makes no HR image"
+            )
+        if self.tile_stride is not None and self.crop != "tiles":
+            raise ValueError(f"tile_stride {self.tile_stride} is for crop tiles, not {self.crop}")
+        if self.degradation == "paired" and self.crop == "faces":
+            raise ValueError("crop faces turns and shrinks HR, which paired LR files do not follow")
+        if self.group not in ("parent", "none"):
+            try:
+                groups = re.compile(self.group).groups
+            except re.error as error:
+                raise ValueError(
+                    f"group {self.group!r} is no regular expression: {error}"
+                ) from None
+            if groups != 1:
+                raise ValueError(f"group {self.group!r} must have exactly one capturing group")
+        return self
+
+    @property
+    def lr_size(self) -> int:
+        """Side of the LR image in pixels."""
+        return self.hr_size // self.scale
