@@ -7,10 +7,11 @@ is length, masked CRC32C, payload, masked CRC32C; the payload is a ``tf.train.Ex
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import google_crc32c
 from pydantic import ValidationError
@@ -20,10 +21,12 @@ from srgan.config import Frozen, canonical_json, explain
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"
+RECORDS = "records.jsonl"
 REJECTED = "rejected.jsonl"
 PREVIEW = "preview.jpg"
+REJECT_SHEET = "rejected.jpg"
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -37,6 +40,59 @@ class PairRecord:
     source: str
     hr: bytes
     lr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInfo:
+    """A line of ``records.jsonl``: what is known of a record without its pixels.
+
+    ``width`` and ``height`` are those of the source image, ``side`` is that of the crop in source
+    pixels (the shorter one of a whole image). ``sharpness``, ``contrast`` and ``hash`` (64 hex
+    digits) are those of :mod:`srgan.quality`, of HR. The source's sha256 is the key's beginning.
+    """
+
+    key: str
+    source: str
+    group: str
+    split: Split
+    shard: str
+    width: int
+    height: int
+    side: float
+    sharpness: float
+    contrast: float
+    hash: str
+
+    @property
+    def sha256(self) -> str:
+        """sha256 of the source file."""
+        return self.key[:64]
+
+    def to_line(self) -> bytes:
+        """One line of canonical JSON."""
+        return canonical_json({name: getattr(self, name) for name in self.__slots__}) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line of ``rejected.jsonl``: a source without a record, or one crop of an accepted source.
+
+    ``reason`` is a fixed word, ``detail`` says more. ``crop`` is the number of the crop; ``None``
+    for a whole source.
+    """
+
+    source: str
+    reason: str
+    detail: str
+    sha256: str
+    crop: int | None = None
+
+    def to_line(self) -> bytes:
+        """One line of canonical JSON; ``crop`` only where there is one."""
+        tree = {name: getattr(self, name) for name in self.__slots__}
+        if self.crop is None:
+            del tree["crop"]
+        return canonical_json(tree) + b"\n"
 
 
 class ShardInfo(Frozen):
@@ -57,12 +113,17 @@ class PixelStatistics(Frozen):
 
 
 class Manifest(Frozen):
-    """``manifest.json``: what makes a dataset exist, and the sha256 of every byte of it."""
+    """``manifest.json``: what makes a dataset exist, and the sha256 of every byte of it.
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    ``inputs == used_sources + rejected_sources``. ``excluded``: digests of the datasets whose
+    photos were left out. ``files``: sha256 of what lies beside the shards.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
     build_id: str
     config: DatasetConfig
     image_set: str
+    excluded: list[str]
     inputs: int
     used_sources: int
     rejected_sources: int
@@ -70,6 +131,7 @@ class Manifest(Frozen):
     records: dict[Split, int]
     groups: dict[Split, int]
     reject_reasons: dict[str, int]
+    reject_crop_reasons: dict[str, int]
     shards: list[ShardInfo]
     files: dict[str, str]
     statistics: PixelStatistics | None
@@ -103,6 +165,7 @@ def open_dataset(place: str) -> Dataset:
             "python -m beam_jobs.build_pairs, or run its interrupted build again"
         )
     data = storage.read_bytes(manifest_place)
+    _check_version(manifest_place, data)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -110,16 +173,55 @@ def open_dataset(place: str) -> Dataset:
     return Dataset(place, manifest, hashlib.sha256(data).hexdigest())
 
 
+def _check_version(place: str, data: bytes) -> None:
+    try:
+        version = json.loads(data)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{place}: made by another version (schema {version}, this one reads "
+            f"{SCHEMA_VERSION}); build the dataset again"
+        )
+
+
+def read_record_infos(dataset: Dataset) -> Iterator[RecordInfo]:
+    """The lines of ``records.jsonl``, in the order of the shards."""
+    for tree in _lines(dataset, RECORDS):
+        yield RecordInfo(**tree)
+
+
+def read_rejects(dataset: Dataset) -> Iterator[Reject]:
+    """The lines of ``rejected.jsonl``, sorted by source."""
+    for tree in _lines(dataset, REJECTED):
+        yield Reject(**tree)
+
+
+def _lines(dataset: Dataset, name: str) -> Iterator[dict[str, Any]]:
+    place = storage.join(dataset.place, name)
+    with storage.open_read(place) as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise DatasetError(f"{place}: line {number} is damaged; build it again") from None
+
+
 def verify_shard(dataset: Dataset, shard: ShardInfo) -> None:
     """Compare a shard's bytes with the manifest; :class:`DatasetError` names what differs."""
-    place = storage.join(dataset.place, shard.name)
+    verify_file(dataset, shard.name, shard.sha256)
+
+
+def verify_file(dataset: Dataset, name: str, sha256: str) -> None:
+    """Compare a file's bytes with the manifest; :class:`DatasetError` names what differs."""
+    place = storage.join(dataset.place, name)
     if not storage.exists(place):
         raise DatasetError(f"{place}: missing, though {MANIFEST} lists it; build the dataset again")
     found = storage.sha256_of(place)
-    if found != shard.sha256:
+    if found != sha256:
         raise DatasetError(
             f"{place}: changed since it was built (sha256 {found[:12]}…, {MANIFEST} says "
-            f"{shard.sha256[:12]}…); delete {dataset.place} and build the dataset again"
+            f"{sha256[:12]}…); delete {dataset.place} and build the dataset again"
         )
 
 
