@@ -16,7 +16,7 @@ MINUTES ?=
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(STAMP) ## The whole pipeline on rendered portraits, or on FACES=<image set> [CROP=<pixels>]; MINUTES=<n>
+demo: $(STAMP) ## The whole pipeline on rendered portraits, or on FACES=<image set> [CROP=<pixels>|faces]; MINUTES=<n>
 	@$(BIN)/python -m flows.demo $(if $(FACES),--faces "$(FACES)") $(if $(CROP),--crop $(CROP)) $(if $(MINUTES),--max-minutes $(MINUTES))
 
 test: $(STAMP) ## All tests

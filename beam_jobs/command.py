@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, get_args
 
@@ -11,7 +12,7 @@ import yaml
 
 from beam_jobs.console import ProgressLine, summary
 from beam_jobs.runners import LOCAL
-from srgan.config import parse
+from srgan.config import Frozen, apply_override, parse
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError, SrganError
 from srgan.workspace import prepare_environment
@@ -19,12 +20,29 @@ from srgan.workspace import prepare_environment
 if TYPE_CHECKING:
     from beam_jobs.build_pairs import BuildResult
 
-_DESCRIPTION = "Build an immutable dataset of LR/HR TFRecord pairs from an image set."
+_DESCRIPTION = """\
+Turn photos into an immutable dataset of LR/HR pairs for super-resolution.
+
+Every file ends in a record or in rejected.jsonl with a reason. The same photos and settings
+give the same bytes, on any runner; a dataset that is there already is recognised.
+"""
 _EPILOG = """\
+examples:
+  %(prog)s --input photos --output datasets
+  %(prog)s --input lfw.tgz more/*.zip --output datasets --crop-size 128
+  %(prog)s --input gs://bucket/parties --output gs://bucket/datasets --crop faces
+  %(prog)s --input new --exclude datasets/faces-0123456789ab --output datasets
+  %(prog)s --input photos --output datasets --degradation realistic --set realistic.jpeg=[40,95]
+
 Options of Beam's own follow the same line, e.g. --runner=flink --job_endpoint=localhost:8099.
 Names may be written with - or _. An interrupted build goes on when it is run again.
 """
-_CONFIG_OPTIONS = tuple(DatasetConfig.model_fields)
+_NESTED = tuple(
+    name
+    for name, field in DatasetConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen)
+)
+_CONFIG_OPTIONS = tuple(name for name in DatasetConfig.model_fields if name not in _NESTED)
 
 
 class Build(Protocol):
@@ -32,10 +50,12 @@ class Build(Protocol):
 
     def __call__(
         self,
-        image_set: str,
+        image_set: Sequence[str],
         root: str,
         config: DatasetConfig,
         *,
+        exclude: Sequence[str],
+        face_model: str | None,
         runner: str,
         workers: int,
         pipeline_args: Sequence[str],
@@ -55,12 +75,14 @@ def run_command(argv: Sequence[str] | None, build: Build) -> int:
         options, beam_args = make_parser().parse_known_args(
             with_dashes(sys.argv[1:] if argv is None else argv)
         )
-        config = config_from(vars(options))
+        config = config_from(vars(options), options.set)
         with ProgressLine() as line:
             result = build(
                 options.input,
                 options.output,
                 config,
+                exclude=options.exclude,
+                face_model=options.face_model,
                 runner=options.runner,
                 workers=options.workers,
                 pipeline_args=beam_args,
@@ -90,14 +112,30 @@ def make_parser() -> argparse.ArgumentParser:
     job.add_argument(
         "--input",
         required=True,
+        nargs="+",
+        action="extend",
         metavar="PLACE",
-        help="image set: a folder (nested), a quoted glob, or gs://bucket/prefix",
+        help="image set: folders (nested), quoted globs, zip and tar files, gs://bucket/prefix",
     )
     job.add_argument(
         "--output",
         required=True,
         metavar="PLACE",
         help="folder or gs:// prefix in which the dataset <name>-<build id> is made",
+    )
+    job.add_argument(
+        "--exclude",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DATASET",
+        help="leave out photos that these datasets have, and lookalikes of theirs in other splits",
+    )
+    job.add_argument(
+        "--face-model",
+        metavar="PLACE",
+        help="file or URL of the YuNet model for --crop faces (default: looked for in "
+        "SRGAN_WEIGHTS and ~/.cache/srgan/weights, else dlib's detector)",
     )
     job.add_argument(
         "--runner",
@@ -119,7 +157,32 @@ def make_parser() -> argparse.ArgumentParser:
         dataset.add_argument(
             _option(name), dest=name, metavar=_metavar(field.annotation), help=text + default
         )
+    dataset.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"a setting of {', '.join(_NESTED)} (see below)",
+    )
+    for name in _NESTED:
+        parser.add_argument_group(f"settings of {name}", _settings(name))
     return parser
+
+
+def _settings(name: str) -> str:
+    """The settings below a key as lines of help."""
+    model = DatasetConfig.model_fields[name].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, Frozen)
+    lines = []
+    for key, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = list(default) if isinstance(default, tuple) else default
+        text = f"{field.description or ''} (default: {shown})".replace("%", "%%")
+        lines += textwrap.wrap(
+            f"--set {name}.{key}=…  {text}", 98, initial_indent="  ", subsequent_indent="      "
+        )
+    return "\n".join(lines)
 
 
 def with_dashes(argv: Sequence[str]) -> list[str]:
@@ -132,15 +195,17 @@ def with_dashes(argv: Sequence[str]) -> list[str]:
     ]
 
 
-def config_from(options: dict[str, Any]) -> DatasetConfig:
+def config_from(options: dict[str, Any], overrides: Sequence[str] = ()) -> DatasetConfig:
     """The dataset's settings; :class:`ConfigError` names the option that is wrong."""
-    tree = {}
+    tree: dict[str, Any] = {}
     for name in _CONFIG_OPTIONS:
         text = options.get(name)
         if text is None:
             continue
         is_text = DatasetConfig.model_fields[name].annotation is str
         tree[name] = text if is_text else _value(name, text)
+    for override in overrides:
+        apply_override(tree, override)
     return parse(DatasetConfig, tree, "options")
 
 

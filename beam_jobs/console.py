@@ -18,7 +18,12 @@ from srgan.records import PREVIEW, REJECTED, SPLITS
 if TYPE_CHECKING:
     from beam_jobs.build_pairs import BuildResult
 
-_TITLES = {"inventory": "hashing", "pairs": "building pairs", "publish": "publishing"}
+_TITLES = {
+    "inventory": "hashing",
+    "pairs": "making pairs",
+    "shards": "composing",
+    "publish": "publishing",
+}
 _PLAIN_INTERVAL = 10.0
 
 

@@ -9,30 +9,34 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from srgan import storage
+from srgan.imageset import ImageFile
+
+from srgan import imageset, storage
 from srgan.errors import StorageError
-from srgan.storage import StoredFile
 
 CHUNK = 1000
 HASHES = ".hashes.json"
 _LISTING = ".files.json"
 _REMOTE_READERS = 16
-_EMPTY = hashlib.sha256(b"").hexdigest()
+S = TypeVar("S")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """A file of the image set and the sha256 of its bytes, which is its key."""
 
-    name: str
-    place: str
-    size: int
+    file: ImageFile
     sha256: str
+
+    @property
+    def name(self) -> str:
+        """What it is called in records and rejects: unique within the image set."""
+        return self.file.name
 
 
 def take_inventory(
-    files: Sequence[StoredFile],
+    files: Sequence[ImageFile],
     folder: str,
     run: Callable[[Callable[[str], None], Sequence[str]], None],
 ) -> list[Source]:
@@ -51,13 +55,8 @@ def take_inventory(
     run(hash_listing, listings)
     sources = []
     for chunk, listing in zip(chunks, listings, strict=True):
-        hashes = _read_hashes(listing, chunk)
-        if hashes is None:
-            hashes = _hash_all([(file.place, file.size) for file in chunk])
-        sources += [
-            Source(file.name, file.place, file.size, sha256)
-            for file, sha256 in zip(chunk, hashes, strict=True)
-        ]
+        hashes = _read_hashes(listing, chunk) or _hash_all(chunk)
+        sources += [Source(file, sha256) for file, sha256 in zip(chunk, hashes, strict=True)]
     return sources
 
 
@@ -66,7 +65,7 @@ def hash_listing(listing: str) -> None:
     data = read_if_exists(listing)
     if data is None:
         return
-    hashes = _hash_all(json.loads(data))
+    hashes = _hash_all([ImageFile.from_row(row) for row in json.loads(data)])
     result = {"listing": hashlib.sha256(data).hexdigest(), "sha256": hashes}
     storage.write_bytes(_result_place(listing), json.dumps(result).encode())
 
@@ -81,30 +80,29 @@ def read_if_exists(place: str) -> bytes | None:
         return None
 
 
-def in_order(function: Callable[[str], T], places: Iterable[str]) -> Iterator[T]:
+def in_order(
+    function: Callable[[S], T], items: Iterable[S], place: Callable[[S], str]
+) -> Iterator[T]:
     """``map``, with requests in parallel where places are remote: there latency decides."""
-    places = list(places)
-    if all(storage.local_path(place) is not None for place in places):
-        yield from map(function, places)
+    items = list(items)
+    if all(storage.local_path(place(item)) is not None for item in items):
+        yield from map(function, items)
         return
     with ThreadPoolExecutor(_REMOTE_READERS) as pool:
-        for start in range(0, len(places), _REMOTE_READERS):
-            yield from pool.map(function, places[start : start + _REMOTE_READERS])
+        for start in range(0, len(items), _REMOTE_READERS):
+            yield from pool.map(function, items[start : start + _REMOTE_READERS])
 
 
-def _hash_all(files: Sequence[tuple[str, int]]) -> list[str]:
-    # An empty file is never opened: broken links and pipes are listed as empty, too.
-    filled = [place for place, size in files if size]
-    hashes = iter(list(in_order(storage.sha256_of, filled)))
-    return [next(hashes) if size else _EMPTY for _, size in files]
+def _hash_all(files: Sequence[ImageFile]) -> list[str]:
+    return list(in_order(imageset.sha256_of, files, lambda file: file.place))
 
 
-def _encode(chunk: Sequence[StoredFile]) -> bytes:
+def _encode(chunk: Sequence[ImageFile]) -> bytes:
     # ASCII, so that file names that are no UTF-8 survive.
-    return json.dumps([[file.place, file.size] for file in chunk]).encode()
+    return json.dumps([file.to_row() for file in chunk]).encode()
 
 
-def _read_hashes(listing: str, chunk: Sequence[StoredFile]) -> list[str] | None:
+def _read_hashes(listing: str, chunk: Sequence[ImageFile]) -> list[str] | None:
     data = read_if_exists(_result_place(listing))
     if data is None:
         return None

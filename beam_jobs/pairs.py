@@ -1,64 +1,177 @@
-"""One source to one LR/HR pair, and the split it belongs to. Pure functions; no Beam here."""
+"""One source to its LR/HR pairs, and the split it belongs to. Pure functions; no Beam here."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from srgan import images
+from beam_jobs.crops import Crop, check_size, crops_of, decoded_side, tile_corners
+from srgan import images, quality
 from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.errors import ConfigError
-from srgan.images import ImageRejectedError, Pixels
+from srgan.images import DecodedImage, DecodeOptions, ImageRejectedError, Pixels
 from srgan.records import Split
 
+if TYPE_CHECKING:
+    from srgan.faces import Detector
 
-def make_pair(data: bytes, config: DatasetConfig) -> tuple[Pixels, Pixels]:
-    """HR and LR, uint8 [S, S, 3] and [S/scale, S/scale, 3], of an encoded image.
 
-    The central square is shrunk to HR and HR is degraded to LR; nothing is ever enlarged.
+@dataclass(frozen=True)
+class Pair:
+    """A pair and what was measured on it. ``hr`` uint8 [H, W, 3], ``lr`` [H/scale, W/scale, 3]."""
 
-    Raises :class:`ImageRejectedError` with reason ``not_an_image``, ``too_many_pixels``,
-    ``corrupt`` or ``too_small``.
+    key: str
+    hr: Pixels
+    lr: Pixels
+    side: float
+    sharpness: float
+    contrast: float
+
+
+@dataclass(frozen=True)
+class SourcePairs:
+    """What a photo gives; ``rejected`` are (number, reason, detail) of crops beside the pairs."""
+
+    width: int
+    height: int
+    pairs: list[Pair]
+    rejected: list[tuple[int, str, str]]
+
+
+def make_pairs(
+    data: bytes,
+    config: DatasetConfig,
+    *,
+    key: str,
+    lr_data: bytes | None = None,
+    detector: Detector | None = None,
+) -> SourcePairs:
+    """The pairs of an encoded image with the sha256 ``key``; at least one.
+
+    ``lr_data`` is the LR file with ``degradation: paired``; ``detector`` is for ``crop: faces``.
+
+    Raises :class:`ImageRejectedError` with the reason why there is no pair.
     """
-    pixels = images.decode(data, max_pixels=config.max_pixels)
-    square = images.centre_square(pixels, config.crop)
-    if square.shape[0] < config.hr_size:
-        height, width = pixels.shape[:2]
+    options = DecodeOptions.of(config)
+    image = images.decode_image(data, options, least=decoded_side(config))
+    if lr_data is None:
+        crops = crops_of(image, config, detector)
+        several = config.crop in ("faces", "tiles")
+        made = [
+            crop
+            if isinstance(crop, ImageRejectedError)
+            else _degraded(crop, record_key(key, number if several else None), config)
+            for number, crop in enumerate(crops)
+        ]
+    else:
+        lr = images.decode_image(lr_data, options)
+        made = _paired(image, lr, config, key)
+    pairs: list[Pair] = []
+    rejected: list[tuple[int, str, str]] = []
+    for number, item in enumerate(made):
+        if isinstance(item, ImageRejectedError):
+            rejected.append((number, item.reason, item.detail))
+        else:
+            pairs.append(item)
+    if not pairs:
+        _, reason, detail = rejected[0]
+        others = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
+        raise ImageRejectedError(reason, detail + others)
+    return SourcePairs(image.width, image.height, pairs, rejected)
+
+
+def record_key(sha256: str, number: int | None) -> str:
+    """The key of a record: the source's sha256, and the crop's number where it gives several."""
+    return sha256 if number is None else f"{sha256}-{number:03d}"
+
+
+def _degraded(crop: Crop, key: str, config: DatasetConfig) -> Pair | ImageRejectedError:
+    try:
+        sharpness, contrast = _checked(crop.hr, config)
+    except ImageRejectedError as error:
+        return error
+    return Pair(key, crop.hr, degrade(crop.hr, config, key), crop.side, sharpness, contrast)
+
+
+def _paired(
+    hr: DecodedImage, lr: DecodedImage, config: DatasetConfig, key: str
+) -> list[Pair | ImageRejectedError]:
+    """HR and LR as they come, cut at the same places; neither is ever resized."""
+    scale, side = config.scale, config.hr_size
+    if (hr.width, hr.height) != (lr.width * scale, lr.height * scale):
         raise ImageRejectedError(
-            "too_small", f"{width}x{height} pixels, the HR image needs {config.hr_size}"
+            "pair_mismatch",
+            f"HR {hr.width}x{hr.height}, LR {lr.width}x{lr.height}: not {scale} times as large",
         )
-    hr = images.resize(square, config.hr_size, config.hr_size)
-    return hr, degrade(hr, config)
+    check_size(hr, config)
+    height, width = hr.pixels.shape[:2]
+    if config.crop == "tiles":
+        places = [(top, left, side, side) for top, left in tile_corners((height, width), config)]
+    elif config.crop == "center":
+        top, left = (extent // scale - config.lr_size for extent in (height, width))
+        places = [(top // 2 * scale, left // 2 * scale, side, side)]
+    else:
+        places = [(0, 0, height, width)]
+    made: list[Pair | ImageRejectedError] = []
+    for number, (top, left, rows, columns) in enumerate(places):
+        high = hr.pixels[top : top + rows, left : left + columns]
+        at = (slice(top // scale, (top + rows) // scale), slice(left // scale, None))
+        low = lr.pixels[at][:, : columns // scale]
+        own_key = record_key(key, number if config.crop == "tiles" else None)
+        try:
+            sharpness, contrast = _checked(high, config)
+        except ImageRejectedError as error:
+            made.append(error)
+        else:
+            made.append(Pair(own_key, high, low, min(rows, columns), sharpness, contrast))
+    return made
 
 
-def group_of(name: str, key: str, config: DatasetConfig) -> str:
+def _checked(hr: Pixels, config: DatasetConfig) -> tuple[float, float]:
+    """Sharpness and contrast of an HR image that has enough of both."""
+    contrast = quality.contrast(hr)
+    if contrast < config.min_contrast:
+        raise ImageRejectedError(
+            "flat", f"contrast {contrast:.1f}, min_contrast is {config.min_contrast:g}"
+        )
+    sharpness = quality.sharpness(hr)
+    if sharpness < config.min_sharpness:
+        raise ImageRejectedError(
+            "blurred", f"sharpness {sharpness:.2f}, min_sharpness is {config.min_sharpness:g}"
+        )
+    return sharpness, contrast
+
+
+def group_of(inside: str, key: str, config: DatasetConfig) -> str:
     """What a source shares its split with.
 
-    ``name`` is the path relative to the image set's root. A source that belongs to no group (a
+    ``inside`` is the path relative to the source's input. A source that belongs to no group (a
     file directly in the root, one that the regular expression does not match, any with ``none``)
     is its own: its ``key``, so that it keeps its split when it is renamed.
     """
     if config.group == "none":
         return key
     if config.group == "parent":
-        folder = name.rpartition("/")[0]
+        folder = inside.rpartition("/")[0]
         return folder.rpartition("/")[2] or key
-    found = re.search(config.group, name)
+    found = re.search(config.group, inside)
     return (found.group(1) if found else None) or key
 
 
-def check_group(names: Sequence[str], config: DatasetConfig) -> None:
-    """:class:`ConfigError` for a regular expression that finds no group in any of ``names``.
+def check_group(paths: Sequence[str], config: DatasetConfig) -> None:
+    """:class:`ConfigError` for a regular expression that finds no group in any of ``paths``.
 
     Every image would be a group by itself then, and one person in several splits.
     """
     if config.group in ("parent", "none"):
         return
-    if not any(group_of(name, "", config) for name in names):
+    if not any(group_of(path, "", config) for path in paths):
         raise ConfigError(
-            f"group {config.group!r} matches none of {len(names)} files (such as {names[0]}); "
+            f"group {config.group!r} matches none of {len(paths)} files (such as {paths[0]}); "
             "it is searched in the path relative to the image set"
         )
 

@@ -6,156 +6,178 @@ import hashlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from beam_jobs.compose import ShardPlan, kept_records
 from beam_jobs.inventory import Source
 from beam_jobs.preview import choose, contact_sheet
-from beam_jobs.shards import PARTS, SCHEMA_VERSION, Part, Reject, ShardPlan
-from srgan import __version__, records, storage
+from beam_jobs.reject_sheet import choose_rejects, reject_sheet
+from beam_jobs.sorting import Sorted, copies_of
+from beam_jobs.units import PARTS, MadeRecord, Part
+from srgan import __version__, imageset, records, storage
 from srgan.config import canonical_json
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
 from srgan.records import (
     PREVIEW,
+    RECORDS,
+    REJECT_SHEET,
     REJECTED,
     SPLITS,
     Manifest,
     PairRecord,
     PixelStatistics,
+    RecordInfo,
+    Reject,
     ShardInfo,
+    Split,
 )
 
+# The preview draws a strip of figures below the pairs; so many records say enough.
+_PREVIEW_INFOS = 20_000
 
-def build_id_of(sources: Sequence[Source], config: DatasetConfig) -> str:
+
+@dataclass(frozen=True)
+class Build:
+    """What a build has come to: all that the manifest is made of but the shards' bytes."""
+
+    place: str
+    build_id: str
+    config: DatasetConfig
+    excluded: Sequence[str]
+    sources: Sequence[Source]
+    shards: Sequence[ShardPlan]
+    parts: Callable[[], Iterable[Part]]
+    dropped: Collection[str]
+    used: Collection[str]
+    rejected: Sequence[Reject]
+
+
+def build_id_of(sources: Sequence[Source], config: DatasetConfig, excluded: Sequence[str]) -> str:
     """First 12 hex digits of the sha256 of all that decides the dataset's bytes.
 
-    That is the config, and of every source the sha256 of its bytes and its path relative to the
-    image set's root, which decides its group and is part of its record. Where the image set lies
-    and how it is called is not.
+    That is the config, the digests of the excluded datasets, and of every source the sha256 of
+    its bytes and its path relative to the image set's root, which decides its group and is part
+    of its record. Where the image set lies and how it is called is not.
     """
-    tree = [SCHEMA_VERSION, config.model_dump(mode="json"), sources_digest(sources)]
+    tree = [
+        records.SCHEMA_VERSION,
+        config.model_dump(mode="json"),
+        sorted(excluded),
+        sources_digest(sources),
+    ]
     return hashlib.sha256(canonical_json(tree)).hexdigest()[:12]
 
 
 def sources_digest(sources: Sequence[Source]) -> str:
-    """sha256 of an image set: of the sorted (sha256, relative path) of its files."""
-    rows = sorted([source.sha256, source.name] for source in sources)
+    """sha256 of an image set: of the sorted (sha256, name, path in its input) of its files."""
+    rows = sorted([source.sha256, source.name, source.file.inside] for source in sources)
     return hashlib.sha256(canonical_json(rows)).hexdigest()
 
 
-def sort_out(
-    sources: Sequence[Source], config: DatasetConfig
-) -> tuple[list[Source], list[Reject], dict[str, list[str]]]:
-    """Sources to decode, sources rejected unread, and the copies of each source to decode.
+def account(
+    found: Sorted, parts: Iterable[Part], dropped: dict[str, tuple[str, str]]
+) -> tuple[set[str], list[Reject]]:
+    """Names of the sources that are in a record, and every reject, sorted by source.
 
-    Of files with the same bytes the one with the smallest relative path is decoded; the names of
-    the others are listed under its key.
+    A source all of whose records were dropped is rejected for the reason of the first.
     """
-    candidates: dict[str, Source] = {}
-    rejected: list[Reject] = []
-    copies: dict[str, list[str]] = {}
-    for source in sorted(sources, key=lambda s: s.name):
-        if source.size == 0:
-            rejected.append(Reject(source.name, "not_an_image", "empty file"))
-        elif source.size > config.max_bytes:
-            detail = f"{source.size} bytes, the limit is {config.max_bytes}"
-            rejected.append(Reject(source.name, "too_many_bytes", detail))
-        elif source.sha256 in candidates:
-            copies.setdefault(source.sha256, []).append(source.name)
-        else:
-            candidates[source.sha256] = source
-    return list(candidates.values()), rejected, copies
-
-
-def all_rejects(
-    parts: Sequence[Part],
-    unread: Sequence[Reject],
-    candidates: Sequence[Source],
-    copies: dict[str, list[str]],
-) -> list[Reject]:
-    """Every reject, sorted by source. A copy of a rejected file is rejected for its reason."""
-    rejected = [*unread, *(reject for part in parts for reject in part.rejected)]
-    verdicts = {reject.source: reject for reject in rejected}
-    for source in candidates:
-        for name in copies.get(source.sha256, ()):
-            verdict = verdicts.get(source.name)
-            if verdict is None:
-                rejected.append(Reject(name, "duplicate", f"same bytes as {source.name}"))
-            else:
-                detail = f"{verdict.detail} (same bytes as {source.name})"
-                rejected.append(Reject(name, verdict.reason, detail))
-    return sorted(rejected, key=lambda reject: reject.source)
+    names = {candidate.hr.name: candidate for candidate in found.candidates}
+    used: set[str] = set()
+    rejected = list(found.rejected)
+    whole: dict[str, Reject] = {}
+    for part in parts:
+        lost: dict[str, Reject] = {}
+        for record in part.records:
+            if record.key not in dropped:
+                used.update(names[record.source].names)
+                continue
+            reason, detail = dropped[record.key]
+            number = int(record.key[65:]) if len(record.key) > 64 else None
+            reject = Reject(record.source, reason, detail, record.key[:64], number)
+            lost.setdefault(record.source, reject)
+            rejected.append(reject)
+        rejected += part.rejected
+        for source, first in lost.items():
+            if source not in used:
+                for file in (names[source].hr, names[source].lr):
+                    if file is not None:
+                        whole[file.name] = Reject(
+                            file.name, first.reason, first.detail, file.sha256
+                        )
+    # The crops of an accepted photo count by themselves; those of a rejected one are no news.
+    rejected = [
+        r for r in rejected if r.source not in whole and (r.crop is None or r.source in used)
+    ]
+    rejected += whole.values()
+    verdicts = {reject.source: reject for reject in rejected if reject.crop is None}
+    for candidate in found.candidates:
+        copies_of(found, verdicts, candidate.hr.name, rejected)
+    return used, sorted(rejected, key=lambda r: (r.source, -1 if r.crop is None else r.crop))
 
 
 def check_accounts(
-    sources: Sequence[Source], parts: Sequence[Part], rejected: Sequence[Reject]
+    sources: Sequence[Source], used: Collection[str], rejected: Sequence[Reject]
 ) -> None:
-    """Every source is in one record or one reject; a violation is a defect and no dataset."""
-    used = Counter(key for part in parts for key in part.keys)
-    refused = Counter(reject.source for reject in rejected)
-    twice = [what for what, count in (used + refused).items() if count > 1]
+    """Every source is in a record or one reject; a violation is a defect and no dataset."""
+    refused = Counter(reject.source for reject in rejected if reject.crop is None)
+    accounts = Counter(used) + refused
     names = {source.name for source in sources}
-    keys = {source.sha256 for source in sources}
-    if (
-        twice
-        or len(sources) != used.total() + refused.total()
-        or not refused.keys() <= names
-        or not used.keys() <= keys
-    ):
+    twice = [name for name, count in accounts.items() if count > 1]
+    if twice or accounts.keys() != names or len(names) != len(sources):
         raise DatasetError(
-            f"the accounts do not balance: {len(sources)} sources, {used.total()} records, "
-            f"{refused.total()} rejects, {len(twice)} of them twice; nothing was published"
+            f"the accounts do not balance: {len(sources)} sources, {len(used)} used, "
+            f"{refused.total()} rejected, {len(twice)} of them twice; nothing was published"
         )
 
 
-def publish(
-    dataset: str,
-    build_id: str,
-    config: DatasetConfig,
-    sources: Sequence[Source],
-    plans: Sequence[ShardPlan],
-    parts: Sequence[Part],
-    rejected: Sequence[Reject],
-) -> bool:
-    """Write rejects, preview and, last, the manifest; ``False`` when another builder was first."""
-    lines = [canonical_json(vars(reject)) + b"\n" for reject in rejected]
-    extra = {REJECTED: b"".join(lines), PREVIEW: _preview(dataset, config, parts)}
-    for name, data in extra.items():
-        storage.write_bytes(storage.join(dataset, name), data)
-    used = {key for part in parts for key in part.keys}
-    groups = {
-        (plan.split, record.group)
-        for plan in plans
-        for record in plan.records
-        if record.key in used
+def publish(build: Build, sha256s: Sequence[str]) -> bool:
+    """Write records, rejects, sheets and, last, the manifest.
+
+    ``sha256s`` are those of the shards. ``False`` when another builder was first.
+    """
+    summary = _Summary()
+    files = {RECORDS: _write_records(build, summary)}
+    extra = {
+        REJECTED: b"".join(reject.to_line() for reject in build.rejected),
+        PREVIEW: _preview(build, summary),
     }
+    if build.rejected:
+        extra[REJECT_SHEET] = _reject_sheet(build)
+    for name, data in extra.items():
+        storage.write_bytes(storage.join(build.place, name), data)
+        files[name] = hashlib.sha256(data).hexdigest()
+    whole = Counter(r.reason for r in build.rejected if r.crop is None)
+    crops = Counter(r.reason for r in build.rejected if r.crop is not None)
     manifest = Manifest(
-        build_id=build_id,
-        config=config,
-        image_set=f"sha256:{sources_digest(sources)}",
-        inputs=len(sources),
-        used_sources=len(used),
-        rejected_sources=len(rejected),
-        rejected_crops=0,
-        records={s: sum(len(p.keys) for p in parts if p.split == s) for s in SPLITS},
-        groups={s: sum(1 for split, _ in groups if split == s) for s in SPLITS},
-        reject_reasons=dict(sorted(Counter(r.reason for r in rejected).items())),
+        build_id=build.build_id,
+        config=build.config,
+        image_set=f"sha256:{sources_digest(build.sources)}",
+        excluded=sorted(build.excluded),
+        inputs=len(build.sources),
+        used_sources=len(build.used),
+        rejected_sources=whole.total(),
+        rejected_crops=crops.total(),
+        records={s: sum(p.records for p in build.shards if p.split == s) for s in SPLITS},
+        groups={split: len(summary.groups[split]) for split in SPLITS},
+        reject_reasons=dict(sorted(whole.items())),
+        reject_crop_reasons=dict(sorted(crops.items())),
         shards=[
             ShardInfo(
-                name=part.name,
-                split=part.split,
-                records=len(part.keys),
-                bytes=part.size,
-                sha256=part.sha256,
+                name=plan.name,
+                split=plan.split,
+                records=plan.records,
+                bytes=plan.size,
+                sha256=sha256,
             )
-            for part in parts
-            if part.keys
+            for plan, sha256 in zip(build.shards, sha256s, strict=True)
         ],
-        files={name: hashlib.sha256(data).hexdigest() for name, data in extra.items()},
-        statistics=_statistics(parts, config),
+        files=files,
+        statistics=summary.statistics(),
         code_version=__version__,
     )
-    return storage.publish_once(storage.join(dataset, records.MANIFEST), manifest.to_bytes())
+    return storage.publish_once(storage.join(build.place, records.MANIFEST), manifest.to_bytes())
 
 
 def tidy(dataset: str) -> None:
@@ -164,30 +186,81 @@ def tidy(dataset: str) -> None:
     storage.delete_temporaries(dataset)
 
 
-def _preview(dataset: str, config: DatasetConfig, parts: Sequence[Part]) -> bytes:
-    count = sum(len(part.keys) for part in parts)
-    return contact_sheet(choose(_records(dataset, parts)), config, count)
+class _Summary:
+    """What is summed up while the records go by."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Split, set[str]] = {split: set() for split in SPLITS}
+        self.infos: list[RecordInfo] = []
+        self._count = 0
+        self._sums, self._squares = [0, 0, 0], [0, 0, 0]
+
+    def add(self, info: RecordInfo, record: MadeRecord) -> None:
+        self.groups[info.split].add(info.group)
+        if len(self.infos) < _PREVIEW_INFOS:
+            self.infos.append(info)
+        if info.split == "train":
+            self._count += record.count
+            for channel in range(3):
+                self._sums[channel] += record.sums[channel]
+                self._squares[channel] += record.squares[channel]
+
+    def statistics(self) -> PixelStatistics | None:
+        count = self._count
+        if not count:
+            return None
+        means, deviations = [], []
+        for total, squares in zip(self._sums, self._squares, strict=True):
+            means.append(total / count / 255)
+            deviations.append(math.sqrt(count * squares - total * total) / count / 255)
+        return PixelStatistics(
+            mean=(means[0], means[1], means[2]), std=(deviations[0], deviations[1], deviations[2])
+        )
 
 
-def _records(dataset: str, parts: Sequence[Part]) -> Iterator[PairRecord]:
+def _write_records(build: Build, summary: _Summary) -> str:
+    """Write ``records.jsonl``; its sha256."""
+    digest = hashlib.sha256()
+    with storage.open_write(storage.join(build.place, RECORDS)) as stream:
+        for shard, record in kept_records(build.parts(), build.dropped, build.shards):
+            info = RecordInfo(
+                key=record.key,
+                source=record.source,
+                group=record.group,
+                split=shard.split,
+                shard=shard.name,
+                width=record.width,
+                height=record.height,
+                side=record.side,
+                sharpness=record.sharpness,
+                contrast=record.contrast,
+                hash=record.hash,
+            )
+            summary.add(info, record)
+            line = info.to_line()
+            digest.update(line)
+            stream.write(line)
+    return digest.hexdigest()
+
+
+def _preview(build: Build, summary: _Summary) -> bytes:
+    count = sum(plan.records for plan in build.shards)
+    return contact_sheet(choose(_first_records(build)), build.config, count, summary.infos)
+
+
+def _first_records(build: Build) -> Iterator[PairRecord]:
     # Enough to choose from; in the order of the keys, which is a random one.
-    for part in itertools.islice((part for part in parts if part.keys), 3):
-        place = storage.join(dataset, part.name)
+    for plan in itertools.islice(build.shards, 3):
+        place = storage.join(build.place, plan.name)
         with storage.open_read(place) as stream:
             yield from records.read_records(stream, place)
 
 
-def _statistics(parts: Sequence[Part], config: DatasetConfig) -> PixelStatistics | None:
-    train = [part for part in parts if part.split == "train"]
-    pixels = sum(len(part.keys) for part in train) * config.hr_size**2
-    if not pixels:
-        return None
-    means, deviations = [], []
-    for channel in range(3):
-        total = sum(part.sums[channel] for part in train)
-        squares = sum(part.squares[channel] for part in train)
-        means.append(total / pixels / 255)
-        deviations.append(math.sqrt(pixels * squares - total * total) / pixels / 255)
-    return PixelStatistics(
-        mean=(means[0], means[1], means[2]), std=(deviations[0], deviations[1], deviations[2])
-    )
+def _reject_sheet(build: Build) -> bytes:
+    files = {source.name: source.file for source in build.sources}
+
+    def read(name: str) -> bytes:
+        return imageset.read_file(files[name], max_bytes=build.config.max_bytes)
+
+    counts = Counter(reject.reason for reject in build.rejected)
+    return reject_sheet(choose_rejects(build.rejected), read, counts)

@@ -15,7 +15,9 @@ _LOCAL_INTERVAL, _REMOTE_INTERVAL = 0.3, 5.0
 
 @dataclass(frozen=True)
 class BuildProgress:
-    """``done`` of ``total`` sources have gone through ``stage``: inventory, pairs or publish.
+    """``done`` of ``total`` sources have gone through ``stage``.
+
+    Stages are inventory, pairs, shards and publish.
 
     ``rejected`` counts those of ``done`` that gave no record.
     """

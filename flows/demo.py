@@ -76,15 +76,19 @@ def _run(options: argparse.Namespace, workspace: Workspace) -> int:
     return 0
 
 
-def _dataset(crop: int | None) -> DatasetConfig:
-    return parse(DatasetConfig, {"crop": crop}, "dataset")
+def _dataset(crop: str | None) -> DatasetConfig:
+    if crop is None:
+        return parse(DatasetConfig, {}, "dataset")
+    return parse(DatasetConfig, {"crop_size" if crop.isdigit() else "crop": crop}, "--crop")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="flows.demo", description=__doc__)
     parser.add_argument("--faces", metavar="IMAGE_SET", help="photos (default: own portraits)")
     parser.add_argument(
-        "--crop", type=int, metavar="PIXELS", help="side of the central square that is used"
+        "--crop",
+        metavar="PIXELS|WORD",
+        help="side of the central square that is used, or: faces, tiles, none",
     )
     parser.add_argument("--preset", default="faces-cpu", help="networks, losses and schedule")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="time budget of training")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def render_portraits() -> str:
 
 
 @task(name="build dataset", task_run_name="build {config.name}", **_REMOTE)
-def build_dataset(image_set: str, config: DatasetConfig) -> dict[str, Any]:
+def build_dataset(
+    image_set: str, config: DatasetConfig, exclude: Sequence[str] = ()
+) -> dict[str, Any]:
     """An image set as a dataset; one that is there already is not built again."""
     from beam_jobs.build_pairs import build
 
@@ -56,6 +59,7 @@ def build_dataset(image_set: str, config: DatasetConfig) -> dict[str, Any]:
         image_set,
         str(Workspace.from_environment().datasets),
         config,
+        exclude=exclude,
         progress=lambda p: progress.show(
             p.done, p.total, f"{p.stage}: {p.done} of {p.total}, {p.rejected} rejected"
         ),

@@ -45,12 +45,14 @@ def train(
     6. promote it where it is better
 
     Args:
-        image_set: Folder, glob or gs:// prefix with photos. Empty: the project's own portraits.
+        image_set: Folder, glob, zip, tar or gs:// prefix with photos. Empty: the project's own
+            portraits.
         preset: Networks, losses and schedule.
         max_minutes: Time budget of training. Empty: the preset's; 0: by steps.
         overrides: Single settings of the preset, as key=value, such as pretrain.batch=32.
         dataset: How photos become LR/HR pairs.
-        extra_datasets: Places of datasets that are already built, to train on as well.
+        extra_datasets: Places of datasets that are already built, to train on as well. Photos that
+            they have are left out of the new one.
         stage: Both stages, the pre-training alone, or the GAN alone (needs initial).
         initial: Model to start from, such as champion or models:/srgan-faces/3.
         new: Start afresh where a run with the same settings exists.
@@ -60,7 +62,7 @@ def train(
     try:
         config = run_config(preset, overrides, dataset.scale, max_minutes)
         source = image_set or tasks.render_portraits()
-        built = tasks.build_dataset(source, dataset)
+        built = tasks.build_dataset(source, dataset, extra_datasets)
         places = [built["place"], *extra_datasets]
         trained = tasks.train_model(config, places, stage, new, initial)
         evaluated = tasks.evaluate_model(trained["folder"])

@@ -230,7 +230,7 @@ def load_run_config(preset: str, overrides: Sequence[str] = ()) -> RunConfig:
     """
     tree = _read_yaml(preset)
     for override in overrides:
-        _apply_override(tree, override)
+        apply_override(tree, override)
     return parse(RunConfig, tree, preset)
 
 
@@ -278,7 +278,8 @@ def _read_yaml(preset: str) -> dict[str, Any]:
     return tree
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Put ``key.sub=value`` into ``tree``. :class:`ConfigError` where the value is no YAML."""
     path, separator, text = override.partition("=")
     if not separator or not path:
         raise ConfigError(f"--set {override!r}: expected key=value, e.g. trainer.seed=7")
@@ -289,4 +290,7 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override!r}: {parent!r} has no keys below it")
         node = child
-    node[leaf] = yaml.safe_load(text)
+    try:
+        node[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {override!r}: {text!r} is no value") from None

@@ -241,16 +241,28 @@ def write_records(stream: IO[bytes], records: Iterable[PairRecord]) -> int:
 
 def read_records(stream: IO[bytes], name: str = "shard") -> Iterator[PairRecord]:
     """Records of a shard in their order; :class:`DatasetError` where a checksum is wrong."""
+    for framed in read_frames(stream, name):
+        yield decode_example(framed[12:-4])
+
+
+def read_frames(stream: IO[bytes], name: str, length: int | None = None) -> Iterator[bytes]:
+    """Whole frames, as many as fill ``length`` bytes (``None``: all), from where ``stream`` is.
+
+    Raises :class:`DatasetError` where a checksum is wrong or the stream ends early.
+    """
     position = 0
-    while head := stream.read(12):
-        length, checksum = struct.unpack("<QI", head) if len(head) == 12 else (0, -1)
+    while position != length:
+        head = stream.read(12)
+        if not head and length is None:
+            return
+        size, checksum = struct.unpack("<QI", head) if len(head) == 12 else (0, -1)
         if checksum != _masked_crc(head[:8]):
             raise DatasetError(f"{name}: damaged record at byte {position}")
-        payload, tail = stream.read(length), stream.read(4)
+        payload, tail = stream.read(size), stream.read(4)
         if len(tail) != 4 or struct.unpack("<I", tail)[0] != _masked_crc(payload):
             raise DatasetError(f"{name}: damaged record at byte {position}")
-        position += 16 + length
-        yield decode_example(payload)
+        position += 16 + size
+        yield head + payload + tail
 
 
 def frame_spans(stream: IO[bytes]) -> Iterator[tuple[int, int]]:

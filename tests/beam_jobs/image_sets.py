@@ -19,7 +19,7 @@ from PIL import Image
 from srgan.dataset_config import DatasetConfig
 from tests.support import ROOT
 
-SMALL = DatasetConfig(name="small", hr_size=32, crop=48, records_per_shard=4)
+SMALL = DatasetConfig(name="small", hr_size=32, crop_size=48, shard_bytes=12_000)
 
 
 def picture(seed: int, width: int = 64, height: int = 56) -> NDArray[np.uint8]:
@@ -66,7 +66,7 @@ def arguments(image_set: Path | str, output: Path | str, *more: str) -> list[str
     """The command line that builds with the settings of :data:`SMALL`."""
     return [
         *("--input", str(image_set), "--output", str(output), "--name", SMALL.name),
-        *("--hr-size", "32", "--crop", "48", "--records-per-shard", "4", *more),
+        *("--hr-size", "32", "--crop-size", "48", "--shard-bytes", "12000", *more),
     ]
 
 

@@ -61,7 +61,7 @@ def test_an_architecture_names_defaults_that_any_key_overrides() -> None:
     ("settings", "line"),
     [
         ({"hr_size": 130}, "hr_size 130 is not a multiple of scale 4"),
-        ({"crop": 64}, "crop 64 is smaller than hr_size 128"),
+        ({"crop_size": 64}, "crop_size 64 is smaller than hr_size 128"),
         ({"group": "("}, "no regular expression"),
         ({"group": "abc"}, "exactly one capturing group"),
     ],
