@@ -163,7 +163,7 @@ def plan_units(candidates: Sequence[Candidate], config: DatasetConfig) -> list[U
     return [
         UnitPlan(f"{split}-{number:05d}", split, config, sources)
         for split, planned in by_split.items()
-        for number, sources in enumerate(_cut(planned))
+        for number, sources in enumerate(_cut(planned, config))
     ]
 
 
@@ -230,11 +230,15 @@ def write_unit(place: str) -> None:
     storage.write_bytes(part_place(dataset, plan.name), part.to_bytes())
 
 
-def _cut(sources: Sequence[PlannedSource]) -> Iterator[list[PlannedSource]]:
+def _cut(
+    sources: Sequence[PlannedSource], config: DatasetConfig
+) -> Iterator[list[PlannedSource]]:
+    # No unit is much larger than a shard.
+    most = max(1, min(_MAX_SOURCES, config.shard_bytes // (3 * config.hr_size**2)))
     unit: list[PlannedSource] = []
     size = 0
     for source in sources:
-        if unit and (len(unit) == _MAX_SOURCES or size + source.file.size > _MAX_BYTES):
+        if unit and (len(unit) == most or size + source.file.size > _MAX_BYTES):
             yield unit
             unit, size = [], 0
         unit.append(source)
