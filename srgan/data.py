@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from srgan import storage
 from srgan.errors import DatasetError
 from srgan.images import Pixels, decode, to_unit
-from srgan.records import Dataset, Split, decode_example, frame_spans, verify_shard
+from srgan.records import (
+    Dataset,
+    Split,
+    decode_example,
+    frame_spans,
+    read_record_infos,
+    verify_shard,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,19 +55,31 @@ class PairSource:
 
     Shards are compared with their sha256 once, when this is made; remote ones are copied to
     ``cache``. Decoded pairs stay in memory up to ``memory`` bytes, later ones are decoded anew.
+
+    A photo that another dataset holds out for validation or test is left out of training, and one
+    that is held out for the test out of validation; ``left_out`` counts them.
     """
 
     def __init__(
         self, datasets: Sequence[Dataset], split: Split, *, cache: Path, memory: int = 4 << 30
     ) -> None:
         self._spans: list[tuple[Path, int, int]] = []
+        self.left_out = 0
+        held_out = _held_out(datasets, split)
         for dataset in datasets:
+            keys = _keys(dataset) if held_out else {}
             for shard in dataset.shards(split):
                 verify_shard(dataset, shard)
                 place = storage.join(dataset.place, shard.name)
                 path = storage.local_copy(place, shard.sha256, cache)
                 with path.open("rb") as stream:
-                    self._spans += [(path, *span) for span in frame_spans(stream)]
+                    spans = [(path, *span) for span in frame_spans(stream)]
+                if held_out:
+                    named = zip(spans, keys[shard.name], strict=True)
+                    kept = [span for span, key in named if key not in held_out]
+                    self.left_out += len(spans) - len(kept)
+                    spans = kept
+                self._spans += spans
         if not self._spans:
             places = ", ".join(dataset.place for dataset in datasets)
             raise DatasetError(
@@ -100,6 +119,27 @@ class PairSource:
     def first(self, count: int) -> list[Pair]:
         """The first ``count`` pairs (fewer where there are fewer)."""
         return [self[index] for index in range(min(count, len(self)))]
+
+
+def _held_out(datasets: Sequence[Dataset], split: Split) -> set[str]:
+    """sha256 of the photos that some of several datasets hold out from ``split``."""
+    if len(datasets) < 2 or split == "test":
+        return set()
+    from_split = ("val", "test") if split == "train" else ("test",)
+    return {
+        info.sha256
+        for dataset in datasets
+        for info in read_record_infos(dataset)
+        if info.split in from_split
+    }
+
+
+def _keys(dataset: Dataset) -> dict[str, list[str]]:
+    """sha256 of the photos of each shard, in the order of its records."""
+    keys: dict[str, list[str]] = {}
+    for info in read_record_infos(dataset):
+        keys.setdefault(info.shard, []).append(info.sha256)
+    return keys
 
 
 def sample_indices(step: int, batch: int, size: int, seed: int) -> list[int]:

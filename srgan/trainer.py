@@ -349,6 +349,11 @@ class _Run:
 
     def _notes(self) -> list[str]:
         notes = [note for s in self.stages for note in self.content[s].notes]
+        if self.source.left_out:
+            notes.append(
+                f"{self.source.left_out} photos are not trained on: another of the datasets "
+                "holds them out for validation or test"
+            )
         return list(dict.fromkeys([*notes, *self.validator.notes]))
 
 

@@ -64,9 +64,21 @@ def test_a_continued_input_goes_on_with_the_same_batches(source: PairSource) -> 
 
 
 def test_several_datasets_are_one_source(dataset: Dataset, tmp_path: Path) -> None:
+    both = PairSource([dataset, dataset], "train", cache=tmp_path)
+    assert len(both) == 12 + 12
+    assert both.left_out == 0
+
+
+def test_a_photo_that_another_dataset_holds_out_is_not_trained_on(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    # Scenes 0 to 11 are trained on in the one, 5 to 7 validate and 8 to 10 test in the other.
     other = make_training_dataset(tmp_path / "other", train=5)
-    both = PairSource([dataset, other], "train", cache=tmp_path)
-    assert len(both) == 12 + 5
+    for order in ([dataset, other], [other, dataset]):
+        both = PairSource(order, "train", cache=tmp_path)
+        assert len(both) == 6 + 5
+        assert both.left_out == 6
+    assert len(PairSource([dataset, other], "test", cache=tmp_path)) == 3 + 3
 
 
 def test_pairs_beyond_the_memory_limit_are_decoded_again(dataset: Dataset, tmp_path: Path) -> None:
