@@ -10,33 +10,25 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 from srgan.errors import StorageError
+from srgan.listing import StoredFile, local_file, root_length, walk
 
 # gcsfs probes a gRPC API at its first use and stalls for 60 s where there is none.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 SCHEMES = ("file", "gs")
 _CHUNK = 1 << 20
+# Each block of an upload is a request of its own; GCS wants multiples of 256 KiB.
+_UPLOAD_BLOCK = 16 << 20
 _TEMPORARY = ".part-"
 _REMOVALS = 20
-
-
-@dataclass(frozen=True, order=True)
-class StoredFile:
-    """A file in an image set: ``place`` to open it by, ``name`` relative to the set's root."""
-
-    name: str
-    place: str
-    size: int
 
 
 def scheme(place: str) -> str:
@@ -85,12 +77,12 @@ def exists(place: str) -> bool:
 def list_files(place: str) -> list[StoredFile]:
     """All files below a folder or prefix, or those that a glob names; nested, sorted by name.
 
-    Links are followed but never in a circle. Raises :class:`StorageError` when ``place`` does
-    not exist or cannot be read.
+    A folder that a glob names counts with all that is in it. Links are followed but never in a
+    circle. Raises :class:`StorageError` when ``place`` does not exist or cannot be read.
     """
     path = local_path(place)
     # A folder may be called "photos [2024]": what exists is no pattern.
-    if any(character in place for character in "*?[") and not (path and path.exists()):
+    if any(character in place for character in "*?[") and not exists(place):
         files = _glob(place)
         if not files:
             raise StorageError(f"{place}: no file matches; check the pattern")
@@ -98,16 +90,15 @@ def list_files(place: str) -> list[StoredFile]:
     if path is None:
         with _reported(place, "list"):
             found = _gcs().find(place, detail=True)
-        files = [_gcs_file(place, name, info) for name, info in found.items()]
-        if not files:
+        if not found:
             raise StorageError(f"{place}: nothing is there; check the bucket and the prefix")
-        return sorted(f for f in files if not f.name.endswith("/"))
+        return _by_name(_gcs_files(place, found))
     if not path.exists():
         raise StorageError(f"{path}: no such file or folder; give one with images")
-    if path.is_file():
-        return [_local_file(path, path.parent)]
+    if not path.is_dir():
+        return [local_file(str(path), root_length(path.parent), os.stat)]
     with _reported(place, "list"):
-        return sorted(_walk(path))
+        return _by_name(walk(str(path), root_length(path)))
 
 
 def read_bytes(place: str) -> bytes:
@@ -115,6 +106,24 @@ def read_bytes(place: str) -> bytes:
     path = local_path(place)
     with _reported(place, "read"):
         return path.read_bytes() if path is not None else bytes(_gcs().cat_file(place))
+
+
+def read_range(place: str, offset: int, length: int) -> bytes:
+    """``length`` bytes from ``offset`` on, in one request; fewer where the object ends before."""
+    path = local_path(place)
+    if length <= 0:
+        return b""
+    with _reported(place, "read"):
+        if path is not None:
+            with path.open("rb", buffering=0) as stream:
+                stream.seek(offset)
+                return _read_fully(stream, length)
+        try:
+            return bytes(_gcs().cat_file(place, start=offset, end=offset + length))
+        except Exception as error:
+            if _behind_the_end(error):
+                return b""
+            raise
 
 
 @contextmanager
@@ -138,13 +147,30 @@ def sha256_of(place: str) -> str:
 
 def write_bytes(place: str, data: bytes) -> None:
     """Write or replace a whole object, atomically."""
+    if local_path(place) is None:
+        with _reported(place, "write"):
+            _gcs().pipe_file(place, data)
+        return
+    with open_write(place) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def open_write(place: str, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A binary stream that writes or replaces an object: whole at the end, or not at all.
+
+    Nothing is left of it when the block ends in an error. ``durable=False`` spares the wait for
+    the disk where a power cut may cost the file, as it may cost intermediate ones.
+    """
     path = local_path(place)
     with _reported(place, "write"):
         if path is None:
-            _gcs().pipe_file(place, data)
+            with _upload(place) as upload:
+                yield upload
             return
         with _temporary_beside(path) as temporary:
-            _write_through(temporary, data)
+            with _filling(temporary, durable) as stream:
+                yield stream
             os.replace(temporary, path)
 
 
@@ -163,7 +189,8 @@ def publish_once(place: str, data: bytes) -> bool:
                 return False
             return True
         with _temporary_beside(path) as temporary:
-            _write_through(temporary, data)
+            with _filling(temporary, durable=True) as stream:
+                stream.write(data)
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -210,43 +237,32 @@ def local_copy(place: str, sha256: str, cache: Path) -> Path:
     return cached
 
 
-def _walk(root: Path) -> Iterator[StoredFile]:
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
-        info = os.stat(folder)
-        if (info.st_dev, info.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((info.st_dev, info.st_ino))
-        folders.sort()  # Where two links lead to one folder, the same one counts everywhere.
-        for name in names:
-            yield _local_file(Path(folder, name), root)
-
-
-def _local_file(path: Path, root: Path) -> StoredFile:
-    """A broken link, and anything but a regular file, has size 0: there is nothing to read."""
-    try:
-        info = path.stat()
-        size = info.st_size if stat.S_ISREG(info.st_mode) else 0
-    except OSError:
-        size = 0
-    # A file name may be no UTF-8; what we write about it is.
-    name = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
-    return StoredFile(name, str(path), size)
+def _by_name(files: Iterable[StoredFile]) -> list[StoredFile]:
+    return sorted(files, key=lambda file: file.name)
 
 
 def _glob(pattern: str) -> list[StoredFile]:
     if scheme(pattern) != "file":
         root = _before_wildcard(pattern)
         with _reported(pattern, "list"):
-            found = _gcs().glob(pattern, detail=True)
-        return sorted(_gcs_file(root, n, i) for n, i in found.items() if i["type"] == "file")
+            found = dict(_gcs().glob(pattern, detail=True))
+            # "**" has named all that is in the folders, too.
+            folders = [n for n, i in found.items() if i["type"] == "directory"]
+            for folder in [] if pattern.endswith("**") else folders:
+                found.update(_gcs().find(folder, detail=True))
+        return _by_name(_gcs_files(root, found))
     whole = absolute(pattern)
     root = _before_wildcard(whole)
     path = Path(root or "/")
+    start = root_length(path)
+    files: dict[str, StoredFile] = {}
     with _reported(pattern, "list"):
-        found = [p for p in path.glob(whole[len(root) :].lstrip("/")) if p.is_file()]
-    return sorted(_local_file(p, path) for p in found)
+        for match in map(str, path.glob(whole[len(root) :].lstrip("/"))):
+            if os.path.isdir(match):
+                files.update((file.place, file) for file in walk(match, start))
+            else:
+                files[match] = local_file(match, start, os.stat)
+    return _by_name(files.values())
 
 
 def _before_wildcard(pattern: str) -> str:
@@ -270,10 +286,13 @@ def _remove_tree(path: Path) -> None:
             time.sleep(0.01)
 
 
-def _gcs_file(root: str, name: str, info: dict[str, Any]) -> StoredFile:
-    place = f"gs://{name}"
-    relative = place[len(root.rstrip("/")) :].lstrip("/") or base_name(place)
-    return StoredFile(relative, place, int(info["size"]))
+def _gcs_files(root: str, found: dict[str, dict[str, Any]]) -> Iterator[StoredFile]:
+    for name, info in found.items():
+        # An object "photos/" is how a console marks an empty folder.
+        if info["type"] == "file" and not name.endswith("/"):
+            place = f"gs://{name}"
+            relative = place[len(root.rstrip("/")) :].lstrip("/") or base_name(place)
+            yield StoredFile(relative, place, int(info["size"]))
 
 
 def _gcs() -> Any:
@@ -297,11 +316,13 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _write_through(path: Path, data: bytes) -> None:
+@contextmanager
+def _filling(path: Path, durable: bool) -> Iterator[IO[bytes]]:
     with path.open("wb") as stream:
-        stream.write(data)
+        yield stream
         stream.flush()
-        os.fsync(stream.fileno())
+        if durable:
+            os.fsync(stream.fileno())
     # mkstemp makes files private; what we publish follows the user's umask.
     path.chmod(0o666 & ~_umask())
 
@@ -312,8 +333,30 @@ def _umask() -> int:
     return mask
 
 
-def _raise(error: OSError) -> None:
-    raise error
+@contextmanager
+def _upload(place: str) -> Iterator[IO[bytes]]:
+    stream = _gcs().open(place, "wb", block_size=_UPLOAD_BLOCK)
+    try:
+        yield stream
+        stream.close()
+    except BaseException:
+        # To close it would publish what is there so far; so would the garbage collector.
+        with suppress(Exception):
+            stream.discard()
+        stream.closed = True
+        raise
+
+
+def _read_fully(stream: IO[bytes], length: int) -> bytes:
+    """An unbuffered read may return less than there is."""
+    data = stream.read(length)
+    while len(data) < length and (more := stream.read(length - len(data))):
+        data += more
+    return data
+
+
+def _behind_the_end(error: Exception) -> bool:
+    return str(getattr(error, "code", "")) == "416" or "not satisfiable" in str(error)
 
 
 @contextmanager
@@ -323,6 +366,8 @@ def _reported(place: str, verb: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
+        if isinstance(error, FileNotFoundError) and scheme(place) == "gs":
+            reason = "no such bucket or object"
         raise StorageError(f"{place}: cannot {verb}: {reason}") from error
     except Exception as error:
         # gcsfs and google-auth have roots of their own; none of them is an OSError.
