@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import io
-import warnings
-from typing import Any
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image
+
+from srgan.colour import to_srgb
+from srgan.headers import Header, corrupt, one_line, read_header, without_warnings
+from srgan.headers import ImageRejectedError as ImageRejectedError
+
+if TYPE_CHECKING:
+    from srgan.dataset_config import DatasetConfig
 
 Pixels = NDArray[np.uint8]
 
-# A file that ends early is rejected, never padded with grey.
-ImageFile.LOAD_TRUNCATED_IMAGES = False
-# The header is compared with our own limit before decoding; Pillow's would only warn up to twice.
-Image.MAX_IMAGE_PIXELS = None
-# Pictures only: Pillow would also start Ghostscript for EPS and take some text files for images.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
-
+# Channels of a grey photo saved as colour differ by the rounding of JPEG's colour space.
+GREY_TOLERANCE = 6
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -28,54 +31,120 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ONE_CHANNEL = frozenset({"1", "L", "LA", "La", "F"})
 
 
-class ImageRejectedError(Exception):
-    """An image that cannot be used: ``reason`` is a fixed word, ``detail`` says more."""
+@dataclass(frozen=True)
+class DecodeOptions:
+    """Which images are accepted, and what becomes of their transparent pixels.
 
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+    ``max_pixels``, ``max_aspect`` (longer side / shorter side) and ``min_size`` (shorter side)
+    are compared with the header, before any pixel is decoded. ``alpha`` is the colour below
+    transparent pixels, ``#rrggbb``, or ``reject``.
+    """
+
+    max_pixels: int
+    max_aspect: float = math.inf
+    min_size: int = 0
+    alpha: str = "#ffffff"
+    grey: Literal["accept", "reject"] = "accept"
+    animated: Literal["first", "reject"] = "first"
+
+    @classmethod
+    def of(cls, config: DatasetConfig) -> DecodeOptions:
+        """The options of a dataset."""
+        return cls(
+            config.max_pixels,
+            config.max_aspect,
+            config.min_size,
+            config.alpha,
+            config.grey,
+            config.animated,
+        )
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """uint8 RGB ``pixels [H, W, 3]`` in sRGB, upright; read-only.
+
+    ``width`` and ``height`` are those of the file, upright. ``reduced`` (1, 2, 4 or 8) says by
+    how much the decoder has shrunk it: ``pixels`` are ``ceil(width / reduced)`` wide.
+    """
+
+    pixels: Pixels
+    width: int
+    height: int
+    reduced: int = 1
+
+
+def decode_image(data: bytes, options: DecodeOptions, *, least: int | None = None) -> DecodedImage:
+    """An encoded image as it should be seen: turned as EXIF says, in sRGB, without transparency.
+
+    With ``least`` the decoder may shrink as long as the shorter side stays at least that: JPEG
+    decodes to half, a quarter or an eighth at less cost, see :data:`DRAFT_GAP`. 16-bit images are
+    scaled to 8 bits; of animated images and files of several pages the first one is taken.
+
+    Raises :class:`ImageRejectedError` with reason ``not_an_image``, ``corrupt``,
+    ``too_many_pixels``, ``too_many_bytes``, ``aspect``, ``too_small``, ``animated``, ``alpha`` or
+    ``grey``. A :class:`MemoryError` is the machine's and passes.
+    """
+    header = read_header(data)
+    _check(header, options)
+    try:
+        with without_warnings(header.format):
+            image = _opened(header, options.max_pixels)
+            if image.size != (header.width, header.height):
+                raise corrupt("two sizes in one file")
+            if options.grey == "reject" and _one_channel(image.mode):
+                raise ImageRejectedError("grey", f"one channel (mode {image.mode})")
+            reduced = 1 if least is None else _draft(image, least)
+            image.load()
+            image = _to_rgb(image, header, options)
+            turn = _TURNS.get(header.orientation)
+            pixels = np.asarray(image if turn is None else image.transpose(turn))
+    except (ImageRejectedError, MemoryError):
+        raise
+    except Exception as error:
+        # Decoders raise whatever they like on hostile bytes: SyntaxError, struct.error, ...
+        raise corrupt(one_line(error)) from None
+    width, height = header.width, header.height
+    if header.orientation >= 5:
+        width, height = height, width
+    return DecodedImage(pixels, width, height, reduced)
 
 
 def decode(data: bytes, *, max_pixels: int) -> Pixels:
-    """An encoded image as it should be seen: EXIF orientation applied, in RGB, uint8 [H, W, 3].
+    """Pixels of an encoded image, uint8 RGB [H, W, 3]: :func:`decode_image` without conditions.
 
-    16-bit grey is scaled to 8 bits, transparency is composited on white. The header is compared
-    with ``max_pixels`` before any pixel is decoded: a 300 KB file can hold 100 megapixels.
-
-    Raises :class:`ImageRejectedError` with reason ``not_an_image``, ``too_many_pixels`` or
-    ``corrupt``.
+    Transparency is composited on white. Raises :class:`ImageRejectedError` with reason
+    ``not_an_image``, ``too_many_pixels``, ``too_many_bytes`` or ``corrupt``.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata; the pixels decide.
-        image = open_checked(data, max_pixels=max_pixels)
-        try:
-            image.load()
-            return np.asarray(_to_rgb(_oriented(image)))
-        except Exception as error:
-            # Decoders raise whatever they like on hostile bytes: SyntaxError, struct.error, ...
-            raise ImageRejectedError("corrupt", _one_line(error)) from None
+    return decode_image(data, DecodeOptions(max_pixels)).pixels
 
 
 def open_checked(data: bytes, *, max_pixels: int) -> Image.Image:
-    """The header of an encoded image, its size within ``max_pixels``; no pixel is decoded yet.
+    """An encoded image in Pillow's hands, its size within ``max_pixels``; nothing is decoded yet.
 
-    Raises :class:`ImageRejectedError` with reason ``not_an_image``, ``too_many_pixels`` or
-    ``corrupt``.
+    EXIF, profile and all frames are there, as far as they are sane. Raises
+    :class:`ImageRejectedError` with reason ``not_an_image``, ``too_many_pixels``,
+    ``too_many_bytes`` or ``corrupt``.
     """
+    header = read_header(data, metadata=True)
+    _check(header, DecodeOptions(max_pixels))
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise ImageRejectedError("not_an_image", "no known image format") from None
+        return _opened(header, max_pixels)
+    except (ImageRejectedError, MemoryError):
+        raise
     except Exception as error:
-        raise ImageRejectedError("corrupt", _one_line(error)) from None
-    width, height = image.size
-    if width * height > max_pixels:
-        detail = f"{width}x{height} pixels, the limit is {max_pixels}"
-        raise ImageRejectedError("too_many_pixels", detail)
-    return image
+        raise corrupt(one_line(error)) from None
+
+
+def is_grey(pixels: Pixels, tolerance: int = GREY_TOLERANCE) -> bool:
+    """Whether no pixel has colour: the channels of each differ by ``tolerance`` at most."""
+    # A photo with colour shows it in few pixels already.
+    return all(
+        _spread(some) <= tolerance for some in (pixels[::16, ::16], pixels[::2, ::2], pixels)
+    )
 
 
 def centre_square(pixels: Pixels, side: int | None = None) -> Pixels:
@@ -128,28 +197,107 @@ def to_unit(pixels: Pixels) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255.0)
 
 
-def _oriented(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation says; as it lies where EXIF is damaged."""
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return image
-    return image if turn is None else image.transpose(turn)
+def _check(header: Header, options: DecodeOptions) -> None:
+    width, height = header.width, header.height
+    size = f"{width}x{height} pixels"
+    if min(width, height) <= 0:
+        raise corrupt(size)
+    if width * height > options.max_pixels:
+        raise ImageRejectedError("too_many_pixels", f"{size}, the limit is {options.max_pixels}")
+    if max(width, height) > options.max_aspect * min(width, height):
+        detail = f"{size}, the limit is {options.max_aspect:g} to 1"
+        raise ImageRejectedError("aspect", detail)
+    if min(width, height) < options.min_size:
+        raise ImageRejectedError("too_small", f"{size}, at least {options.min_size} are asked for")
+    if header.animated and options.animated == "reject":
+        raise ImageRejectedError("animated", f"several frames of {size}")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow's own conversion clips 16-bit grey at 255, which turns photos white.
-        values = np.asarray(image, dtype=np.float64)
-        deep = image.mode.startswith("I;16") or values.max(initial=0) > 255
-        top = 65535.0 if deep else 255.0
-        return Image.fromarray(to_uint8(values / top)).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+def _opened(header: Header, max_pixels: int) -> Image.Image:
+    image = header.open()
+    if image.width * image.height > max_pixels:
+        # Two sizes in one file, of which the header's was the smaller.
+        detail = f"{image.width}x{image.height} pixels, the limit is {max_pixels}"
+        raise ImageRejectedError("too_many_pixels", detail)
+    return image
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _draft(image: Image.Image, least: int) -> int:
+    """Let a JPEG decoder shrink by what it can; that factor."""
+    width, height = image.size
+    shorter = min(width, height)
+    factor = next((f for f in (8, 4, 2) if -(-shorter // f) >= least), 1)
+    if image.format != "JPEG" or factor == 1 or shorter < factor:
+        return 1
+    image.draft(None, (width // factor, height // factor))
+    if image.size != (-(-width // factor), -(-height // factor)):
+        raise corrupt(f"shrinks to {image.width}x{image.height}, not by {factor}")
+    return factor
+
+
+def _one_channel(mode: str) -> bool:
+    return mode in _ONE_CHANNEL or mode.startswith("I")
+
+
+def _to_rgb(image: Image.Image, header: Header, options: DecodeOptions) -> Image.Image:
+    colours, alpha = _layers(image, header.format)
+    if alpha is not None:
+        if alpha.getextrema()[0] == 255:
+            alpha = None
+        elif options.alpha == "reject":
+            raise ImageRejectedError("alpha", "some of its pixels are transparent")
+    rgb = to_srgb(colours, header.profile)
+    if options.grey == "reject" and _without_colour(rgb, alpha):
+        raise ImageRejectedError("grey", "no pixel has colour")
+    if alpha is None:
+        return rgb
+    below = Image.new("RGB", rgb.size, options.alpha)
+    below.paste(rgb, mask=alpha)
+    return below
+
+
+def _layers(image: Image.Image, kind: str) -> tuple[Image.Image, Image.Image | None]:
+    """Colours in a mode that profiles are for (L, RGB, CMYK, LAB), and alpha (L) if there is one."""
+    mode, transparency = image.mode, image.info.get("transparency")
+    if mode in ("L", "RGB", "CMYK", "LAB") and transparency is None:
+        return image, None
+    if mode == "F" or mode.startswith("I"):
+        return _deep_grey(image, kind, transparency)
+    if mode in ("La", "RGBa"):
+        image = image.convert("LA" if mode == "La" else "RGBA")
+    if "A" in image.getbands() or transparency is not None:
+        layered = image.convert("LA" if mode in ("1", "L", "LA", "La") else "RGBA")
+        alpha = layered.getchannel("A")
+        return layered.convert("L" if layered.mode == "LA" else "RGB"), alpha
+    return image.convert("L" if mode == "1" else "RGB"), None
+
+
+def _deep_grey(
+    image: Image.Image, kind: str, transparency: int | None
+) -> tuple[Image.Image, Image.Image | None]:
+    """Grey of 16 bits, 32 bits or floats in 8 bits: Pillow's own conversion clips at 255."""
+    values = np.asarray(image)
+    alpha = None
+    if isinstance(transparency, int):
+        alpha = Image.fromarray(np.where(values == transparency, 0, 255).astype(np.uint8))
+    if image.mode.startswith("I;16") or kind == "PPM":
+        top = 65535.0
+    else:
+        # Nothing in the file says what is white: 1, 255 and 65535 are what programs write.
+        values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+        most = values.max(initial=0)
+        top = 65535.0 if most > 255 else 255.0 if most > 1 or image.mode != "F" else 1.0
+    return Image.fromarray(to_uint8(values.astype(np.float32) / np.float32(top))), alpha
+
+
+def _without_colour(rgb: Image.Image, alpha: Image.Image | None) -> bool:
+    pixels = np.asarray(rgb)
+    # The colours of pixels that are not seen are whatever the editor left there.
+    return is_grey(pixels if alpha is None else pixels[np.asarray(alpha) > 0][None])
+
+
+def _spread(pixels: Pixels) -> int:
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    highest = np.maximum(np.maximum(red, green), blue)
+    lowest = np.minimum(np.minimum(red, green), blue)
+    return int((highest - lowest).max(initial=0))
