@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from srgan.errors import StorageError
-from srgan.listing import StoredFile, local_file, root_length, walk
+from srgan.listing import StoredFile as StoredFile
+from srgan.listing import local_file, root_length, walk
 
 # gcsfs probes a gRPC API at its first use and stalls for 60 s where there is none.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
@@ -136,12 +138,21 @@ def open_read(place: str) -> Iterator[IO[bytes]]:
             yield stream
 
 
+def read_pieces(place: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """The object, or ``length`` bytes of it from ``offset`` on, in pieces of at most 1 MiB."""
+    left = sys.maxsize if length is None else length
+    with open_read(place) as stream:
+        stream.seek(offset)
+        while left > 0 and (piece := stream.read(min(_CHUNK, left))):
+            left -= len(piece)
+            yield piece
+
+
 def sha256_of(place: str) -> str:
     """sha256 of an object's bytes as 64 hex digits, read in pieces."""
     digest = hashlib.sha256()
-    with open_read(place) as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
+    for piece in read_pieces(place):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from beam_jobs.build_pairs import build
 from tests.beam_jobs.image_sets import SMALL, arguments, hashes, run_command, write_set
-from tests.support import ROOT, needs
+from tests.gcs_server import photos_bucket, running_server
+from tests.support import ROOT
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of a running fake-gcs-server with a bucket ``photos``."""
-    home = Path(os.environ.get("GOPATH", Path.home() / "go"), "bin", "fake-gcs-server")
-    binary = shutil.which("fake-gcs-server") or (str(home) if home.exists() else None)
-    needs("fake-gcs-server", binary, "go install github.com/fsouza/fake-gcs-server@latest")
-    assert binary is not None
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = f"127.0.0.1:{port}"
-    command = [binary, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
-    command += ["-backend", "memory", "-public-host", place, "-log-level", "error"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        _create_bucket(f"http://{place}")
-        yield f"http://{place}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running_server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -55,7 +34,7 @@ def test_from_bucket_to_bucket(environment: Mapping[str, str], tmp_path: Path) -
     (people / "notes.txt").write_text("not a photo")
     (people / "empty.png").write_bytes(b"")
     local = build(str(people), str(tmp_path / "out"), SMALL).dataset
-    bucket = _bucket(environment["STORAGE_EMULATOR_HOST"])
+    bucket = photos_bucket(environment["STORAGE_EMULATOR_HOST"])
     for path in people.rglob("*"):
         if path.is_file():
             name = f"sets/people/{path.relative_to(people).as_posix()}"
@@ -99,7 +78,7 @@ def test_two_builders_of_one_bucket(environment: Mapping[str, str], tmp_path: Pa
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    bucket = _bucket(environment["STORAGE_EMULATOR_HOST"])
+    bucket = photos_bucket(environment["STORAGE_EMULATOR_HOST"])
     names = [blob.name for blob in bucket.list_blobs(prefix="race/")]
     assert names
     assert not any("/.parts/" in name or "/.inventory" in name for name in names)
@@ -116,27 +95,3 @@ def test_errors_of_buckets(environment: Mapping[str, str], tmp_path: Path) -> No
     assert code == 2
     assert err.splitlines()[-1].startswith("error: gs://no-such-bucket/out/")
     assert "Traceback" not in err
-
-
-def _bucket(server: str) -> storage.Bucket:
-    client = storage.Client(
-        project="test",
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-        client_options={"api_endpoint": server},
-    )
-    return client.bucket("photos")
-
-
-def _create_bucket(server: str) -> None:
-    request = urllib.request.Request(
-        f"{server}/storage/v1/b?project=test",
-        data=b'{"name": "photos"}',
-        headers={"Content-Type": "application/json"},
-    )
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(request, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError(f"fake-gcs-server does not answer at {server}")
