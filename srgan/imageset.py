@@ -246,9 +246,10 @@ def _files(item: _Found, listing: Listing | None, max_bytes: int) -> Iterator[Im
         return
     if listing.damage is not None:
         if item.named:
+            whole = sum(member.problem is None for member in listing.members)
             raise DatasetError(
-                f"{file.place}: cannot be read to its end: {listing.damage[1]}; get it again, or "
-                f"give the folder that it lies in for the {len(listing.members)} files before"
+                f"{file.place}: damaged archive: {listing.damage[1]}; get it again"
+                + (f", or give the folder it lies in to use {whole} files of it" if whole else "")
             )
         yield ImageFile(inside, inside, file.place, file.size, None, listing.damage)
     for member in listing.members:

@@ -58,14 +58,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def local_file(path: str, start: int, stat_of: Callable[..., os.stat_result]) -> StoredFile:
-    """``stat_of``: ``os.stat``, or the method of a directory entry that knows its path."""
+def local_file(path: str, start: int, stat_of: Callable[[], os.stat_result]) -> StoredFile:
+    """The file at ``path``, named from character ``start`` on; ``stat_of`` follows links."""
     # A file name may be no UTF-8; what we write about it is.
     name = path[start:]
     if not name.isascii():
         name = name.encode("utf-8", "backslashreplace").decode()
     try:
-        info = stat_of(path) if stat_of is os.stat else stat_of()
+        info = stat_of()
     except OSError:
         return StoredFile(name, path, 0, "a broken link")
     if stat.S_ISREG(info.st_mode):

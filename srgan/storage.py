@@ -98,7 +98,7 @@ def list_files(place: str) -> list[StoredFile]:
     if not path.exists():
         raise StorageError(f"{path}: no such file or folder; give one with images")
     if not path.is_dir():
-        return [local_file(str(path), root_length(path.parent), os.stat)]
+        return [local_file(str(path), root_length(path.parent), path.stat)]
     with _reported(place, "list"):
         return _by_name(walk(str(path), root_length(path)))
 
@@ -272,7 +272,7 @@ def _glob(pattern: str) -> list[StoredFile]:
             if os.path.isdir(match):
                 files.update((file.place, file) for file in walk(match, start))
             else:
-                files[match] = local_file(match, start, os.stat)
+                files[match] = local_file(match, start, Path(match).stat)
     return _by_name(files.values())
 
 

@@ -55,15 +55,13 @@ def list_archive(file: StoredFile, *, spool: str, max_bytes: int) -> Listing | N
     kind = compression(head)
     if kind is not None:
         try:
-            if not is_tar(_first_block(file.place, kind)):
+            if not _begins_like_tar(_first_block(file.place, kind), file.name):
                 return None
         except DamagedError as error:
             return Listing(file.place, [], ("corrupt", str(error)))
         return list_packed_tar(file, kind, spool, max_bytes)
-    if is_tar(head):
+    if _begins_like_tar(head, file.name):
         return list_plain_tar(file, max_bytes)
-    if head and not head.strip(b"\0") and file.name.lower().endswith(".tar"):
-        return Listing(file.place, [])  # That is how tar writes an archive of nothing.
     if is_zip(file.place, file.size, head):
         return list_zip(file, max_bytes)
     return None
@@ -106,6 +104,11 @@ def unpacked_bytes(data: bytes, span: Span, size: int) -> bytes:
     if span.crc is not None and zlib.crc32(data) != span.crc:
         raise DamagedError("its checksum does not fit")
     return data
+
+
+def _begins_like_tar(head: bytes, name: str) -> bool:
+    # Zeros alone are how tar writes an archive of nothing.
+    return is_tar(head) or (head == bytes(BLOCK) and not name.lower().endswith(".zip"))
 
 
 def _first_block(place: str, kind: str) -> bytes:

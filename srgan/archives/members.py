@@ -27,6 +27,10 @@ class CutOffError(DamagedError):
     """The archive ends before the bytes that were to be read."""
 
 
+class StreamError(DamagedError):
+    """A compressed stream is damaged: what was unpacked before it showed may be wrong."""
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Span:
     """Where the bytes of a member lie in the archive.

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from srgan.archives.members import DamagedError
+from srgan.archives.members import DamagedError, StreamError
 
 MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 _PIECE = 1 << 20
@@ -24,9 +24,9 @@ def compression(head: bytes) -> str | None:
 def unpacked(pieces: Iterator[bytes], kind: str) -> Iterator[bytes]:
     """The unpacked bytes of a compressed stream, in pieces of at most 1 MiB.
 
-    Streams that follow one another are one. Raises :class:`DamagedError` when the stream ends
-    early or is no such stream. What follows the last stream and is none is passed over, as
-    ``gzip`` does.
+    Streams that follow one another are one. What follows the last one and is none is passed over,
+    as ``gzip`` does. Raises :class:`StreamError` when the stream is damaged, which may show as
+    late as at its end, and :class:`DamagedError` when it ends early.
     """
     engine = _engine(kind)
     data = next(pieces, b"")
@@ -34,7 +34,7 @@ def unpacked(pieces: Iterator[bytes], kind: str) -> Iterator[bytes]:
         try:
             piece = engine.decompress(data, _PIECE)
         except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:
-            raise DamagedError(f"its {kind} stream is damaged ({error})") from None
+            raise StreamError(f"its {kind} stream is damaged ({error})") from None
         if piece:
             yield piece
         # zlib hands back what it has not read yet; the others keep it.
@@ -47,7 +47,7 @@ def unpacked(pieces: Iterator[bytes], kind: str) -> Iterator[bytes]:
         elif not data and getattr(engine, "needs_input", True):
             data = next(pieces, b"")
             if not data and not piece:
-                raise DamagedError(f"its {kind} stream ends early; is it cut off?")
+                raise DamagedError(f"its {kind} stream ends early, as if cut off")
 
 
 def _following(unused: bytes, pieces: Iterator[bytes]) -> bytes:

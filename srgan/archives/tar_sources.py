@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO
 
 from srgan import storage
-from srgan.archives.members import CutOffError, DamagedError, Listing, Span
+from srgan.archives.members import CutOffError, DamagedError, Listing, Span, StreamError
 from srgan.archives.streams import unpacked
 from srgan.archives.tars import read_members
 from srgan.storage import StoredFile
@@ -95,7 +97,7 @@ class PackedTar:
             self.position += len(data)
             count -= len(data)
             if self.position > self._most:
-                raise DamagedError(f"it unpacks to more than {_MOST_RATIO} times its size: a bomb?")
+                raise DamagedError(f"it unpacks to more than {_MOST_RATIO} times its size")
             yield data
 
 
@@ -103,15 +105,27 @@ def list_plain_tar(file: StoredFile, limit: int) -> Listing:
     """The members of an uncompressed tar: its headers are read, its data is passed over."""
     with storage.open_read(file.place) as stream:
         members, damage = read_members(PlainTar(stream, file.size), limit, file.size)
-    return Listing(file.place, members, damage)
+    return Listing(file.place, members, damage and ("corrupt", str(damage)))
 
 
 def list_packed_tar(file: StoredFile, kind: str, spool: str, limit: int) -> Listing:
-    """The members of a compressed tar, their bytes unpacked into one object in ``spool``."""
+    """The members of a compressed tar, their bytes unpacked into one object in ``spool``.
+
+    A stream that is cut off gives the members before the cut. One that is damaged gives none:
+    its checksum comes after them, so that nobody knows which of them are right.
+    """
     name = hashlib.sha256(file.place.encode("utf-8", "surrogateescape")).hexdigest()
     place = storage.join(spool, f"{name[:16]}.members")
     pieces = unpacked(storage.read_pieces(file.place), kind)
     with storage.open_write(place, durable=False) as sink:
         source = PackedTar(pieces, sink, limit, max(_ALWAYS, _MOST_RATIO * file.size))
         members, damage = read_members(source, limit, file.size)
-    return Listing(place, members, damage)
+        try:
+            if damage is None:
+                source.skip(sys.maxsize)
+        except DamagedError as error:
+            damage = error
+    if isinstance(damage, StreamError):
+        wrong = ("corrupt", "lies in a compressed stream that is damaged")
+        members = [replace(member, problem=member.problem or wrong) for member in members]
+    return Listing(place, members, damage and ("corrupt", str(damage)))

@@ -16,7 +16,6 @@ from srgan.archives.members import (
     CutOffError,
     DamagedError,
     Member,
-    Problem,
     Span,
     clean_name,
     displayed,
@@ -75,7 +74,9 @@ def is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar" or (len(head) >= BLOCK and _checksum_fits(head[:BLOCK]))
 
 
-def read_members(source: TarSource, limit: int, budget: int) -> tuple[list[Member], Problem | None]:
+def read_members(
+    source: TarSource, limit: int, budget: int
+) -> tuple[list[Member], DamagedError | None]:
     """The files of a tar in its order, and what ended it before its end.
 
     ``limit`` is the size in bytes above which nobody will read a member; hard links may stand for
@@ -100,7 +101,7 @@ def read_members(source: TarSource, limit: int, budget: int) -> tuple[list[Membe
                 members = []
                 raise DamagedError(f"more than {MAX_MEMBERS} members")
     except DamagedError as error:
-        return members, ("corrupt", str(error))
+        return members, error
     return members, None
 
 
@@ -117,7 +118,7 @@ def _member(header: _Header, source: TarSource, limit: int) -> Member:
         span = source.keep(header.size) if header.size else None
     except CutOffError:
         name = displayed(header.path)
-        raise DamagedError(f"it ends in the middle of {name}; is it cut off?") from None
+        raise DamagedError(f"it ends in the middle of {name}, as if cut off") from None
     source.skip(-header.size % BLOCK)
     return member_of(header.path, header.size, span, None, limit)
 
@@ -166,7 +167,7 @@ def _header_blocks(source: TarSource) -> Iterator[bytes]:
         elif zeros >= 2 or (zeros and not block):
             return
         elif len(block) < BLOCK:
-            raise DamagedError("it ends without an end mark; is it cut off?")
+            raise DamagedError("it ends without an end mark, as if cut off")
         else:
             raise DamagedError(f"the header at byte {source.position - BLOCK} is damaged")
 
@@ -195,7 +196,7 @@ def _skip_sparse_map(block: bytes, source: TarSource) -> None:
     while extended:
         block = source.read(BLOCK)
         if len(block) < BLOCK:
-            raise DamagedError("it ends in the middle of a header; is it cut off?")
+            raise DamagedError("it ends in the middle of a header, as if cut off")
         extended = block[504]
 
 
@@ -204,7 +205,7 @@ def _extra(source: TarSource, size: int) -> bytes:
         raise DamagedError(f"a header of {size} bytes before byte {source.position}")
     data = source.read(_padded(size))
     if len(data) < size:
-        raise DamagedError("it ends in the middle of a header; is it cut off?")
+        raise DamagedError("it ends in the middle of a header, as if cut off")
     return data[:size]
 
 

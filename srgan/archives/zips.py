@@ -150,7 +150,7 @@ def _find_end(tail: bytes) -> int | None:
 def _find_directory(file: StoredFile, tail: bytes, tail_at: int) -> _Directory:
     at = _find_end(tail)
     if at is None:
-        raise DamagedError("its directory, at the end of the file, is missing; is it cut off?")
+        raise DamagedError("its directory, at the end of the file, is missing, as if cut off")
     _, disk, start_disk, _, count, size, offset, _ = _END.unpack_from(tail, at)
     modulo = 1 << 16
     end = tail_at + at
