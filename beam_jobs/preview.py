@@ -224,17 +224,15 @@ def _panels(infos: Sequence[RecordInfo], config: DatasetConfig) -> list[_Panel]:
     """Title, unit and distribution of what is known of all records; of a few there is none."""
     if len(infos) < _LEAST_INFOS:
         return []
-    # Fewer values than that in a bin, and chance draws the outline.
-    bins = min(_BINS, max(8, round(3 * len(infos) ** (1 / 3))))
     shorter = [min(info.width, info.height) for info in infos]
     sides = [round(info.side) for info in infos]
     found = [
-        ("sharpness of HR", "", histogram([i.sharpness for i in infos], bins)),
-        ("contrast of HR", "", histogram([i.contrast for i in infos], bins)),
-        ("source, shorter side", " px", histogram(shorter, bins, log=True, whole=True)),
+        ("sharpness of HR", "", histogram([i.sharpness for i in infos], _BINS)),
+        ("contrast of HR", "", histogram([i.contrast for i in infos], _BINS)),
+        ("source, shorter side", " px", histogram(shorter, _BINS, log=True, whole=True)),
     ]
     if any(_is_crop(info, config) for info in infos):
-        found.append(("crop in the source", " px", histogram(sides, bins, log=True, whole=True)))
+        found.append(("crop in the source", " px", histogram(sides, _BINS, log=True, whole=True)))
     return [(title, unit, measured) for title, unit, measured in found if measured is not None]
 
 

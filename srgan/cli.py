@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from srgan.cli_dataset import app as dataset_app
 from srgan.errors import SrganError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 models = typer.Typer(no_args_is_help=True, help="Registered models: what there is, and where.")
 app.add_typer(models, name="models")
+app.add_typer(dataset_app, name="dataset")
 
 Data = Annotated[
     list[str], typer.Option("--data", help="Place of a dataset; may be given several times.")

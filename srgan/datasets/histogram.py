@@ -49,21 +49,24 @@ def histogram(
 ) -> Histogram | None:
     """The distribution of ``values`` in at most ``bins`` bins; ``None`` for no value.
 
-    Edges are round numbers. ``log``: equal ratios instead of equal steps where values span orders
-    of magnitude. ``whole``: no bin is narrower than 1. One value in two hundred may lie beyond the
-    last edge and counts in the last bin, so that a single outlier does not flatten all the rest.
+    Edges are round numbers, and few values get fewer bins. ``log``: equal ratios instead of equal
+    steps where values span orders of magnitude. ``whole``: no bin is narrower than 1. One value in
+    two hundred may lie beyond the last edge and counts in the last bin, so that a single outlier
+    does not flatten all the rest.
     """
     data = np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values), float))
     data = data[np.isfinite(data)]
     if not len(data):
         return None
+    # With fewer values than that in a bin, chance draws the outline.
+    bins = min(bins, max(8, round(3 * len(data) ** (1 / 3))))
     low, high = float(data[0]), float(data[-1])
     if log and low > 0 and high / low > _LOG_RATIO:
         edges = np.geomspace(low, high, bins + 1)
     else:
         edges = _even_edges(low, float(np.quantile(data, 0.995)), bins, least=1.0 if whole else 0.0)
     clipped = np.clip(data, edges[0], edges[-1])
-    p05, median, p95 = (float(np.quantile(data, share)) for share in (0.05, 0.5, 0.95))
+    p05, median, p95 = (round(float(np.quantile(data, share)), 4) for share in (0.05, 0.5, 0.95))
     return Histogram(
         edges=tuple(float(edge) for edge in edges),
         counts=tuple(int(count) for count in np.histogram(clipped, edges)[0]),
