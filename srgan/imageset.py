@@ -22,6 +22,9 @@ from srgan.storage import StoredFile
 __all__ = ["ImageFile", "Span", "list_image_set", "read_file", "sha256_of"]
 
 _REMOTE_READERS = 16
+# A stream costs two requests where one will do.
+_AT_ONCE = 16 << 20
+_EMPTY = "no file in there; give a folder or an archive with images"
 _UNKNOWN = "no zip or tar file, whatever its name says; get it again or give a folder"
 
 
@@ -116,9 +119,10 @@ def read_file(file: ImageFile, *, max_bytes: int) -> bytes:
     if not file.size:
         return b""
     if file.span is None:
-        # It may have grown since it was listed.
-        data = storage.read_range(file.place, 0, max_bytes + 1)
-        _check_size(len(data), max_bytes)
+        data = storage.read_range(file.place, 0, file.size + 1)
+        if len(data) > file.size:  # It has grown since it was listed.
+            data = storage.read_range(file.place, 0, max_bytes + 1)
+            _check_size(len(data), max_bytes)
         return data
     try:
         packed = archives.packed_bytes(file.place, file.span)
@@ -136,11 +140,17 @@ def sha256_of(file: ImageFile) -> str:
     if not file.size:
         return hashlib.sha256(b"").hexdigest()
     if file.span is None:
-        return storage.sha256_of(file.place)
+        if file.size > _AT_ONCE:
+            return storage.sha256_of(file.place)
+        data = storage.read_range(file.place, 0, file.size + 1)
+        if len(data) > file.size:
+            return storage.sha256_of(file.place)
+        return hashlib.sha256(data).hexdigest()
     if file.problem is None:
         try:
             packed = archives.packed_bytes(file.place, file.span)
-            return hashlib.sha256(archives.unpacked_bytes(packed, file.span, file.size)).hexdigest()
+            data = archives.unpacked_bytes(packed, file.span, file.size)
+            return hashlib.sha256(data).hexdigest()
         except DamagedError:
             pass
     digest = hashlib.sha256()
@@ -163,7 +173,7 @@ def _list(place: str) -> list[_Found]:
     place = storage.absolute(place)
     files = storage.list_files(place)
     if not files:
-        raise DatasetError(f"{place}: no file in there; give a folder or an archive with images")
+        raise DatasetError(f"{place}: {_EMPTY}")
     if len(files) == 1 and files[0].place == place:
         if place.lower().endswith(archives.FOREIGN):
             raise DatasetError(f"{place}: an archive of this kind is not opened; unpack it first")
@@ -192,7 +202,7 @@ def _outermost(items: Iterable[_Found]) -> list[_Found]:
         ranked = (len(root), item.root, item)
         if identity not in best or ranked[:2] < best[identity][:2]:
             best[identity] = ranked
-    return sorted((item for *_, item in best.values()), key=lambda i: (i.root, i.file.name))
+    return sorted((item for *_, item in best.values()), key=lambda i: (i.root, i.file))
 
 
 def _labels(roots: Sequence[str]) -> dict[str, str]:
@@ -229,32 +239,44 @@ def _listings(found: Sequence[_Found], spool: str, max_bytes: int) -> Iterator[L
 
     files = [item for item in found if _is_archive(item.file)]
     remote = any(storage.local_path(item.root) is None for item in files)
-    with ThreadPoolExecutor(_REMOTE_READERS if remote else 1) as pool:
+    pool = ThreadPoolExecutor(_REMOTE_READERS if remote else 1)
+    try:
         listings = pool.map(opened, files)
         for item in found:
             yield next(listings) if _is_archive(item.file) else None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _files(item: _Found, listing: Listing | None, max_bytes: int) -> Iterator[ImageFile]:
     file = item.file
     # A key on GCS may have empty parts, or "..": it is no path there.
     inside = archives.displayed("/".join(_path_parts(file.name)))
+    if item.named:
+        _check_named(file, listing)
     if listing is None:
-        if item.named:
-            raise DatasetError(f"{file.place}: {_UNKNOWN}")
         yield ImageFile(inside, inside, file.place, file.size, None, _problem(file, max_bytes))
         return
     if listing.damage is not None:
-        if item.named:
-            whole = sum(member.problem is None for member in listing.members)
-            raise DatasetError(
-                f"{file.place}: damaged archive: {listing.damage[1]}; get it again"
-                + (f", or give the folder it lies in to use {whole} files of it" if whole else "")
-            )
         yield ImageFile(inside, inside, file.place, file.size, None, listing.damage)
     for member in listing.members:
         path = member.name if item.named else f"{inside}/{member.name}"
         yield ImageFile(path, path, listing.place, member.size, member.span, member.problem)
+
+
+def _check_named(file: StoredFile, listing: Listing | None) -> None:
+    """An archive that is itself an input must be one, whole, and hold a file."""
+    if listing is None:
+        raise DatasetError(f"{file.place}: {_UNKNOWN}")
+    if listing.damage is not None:
+        whole = sum(member.problem is None for member in listing.members)
+        rest = f", or give the folder it lies in to use what can be read: {whole} of its files"
+        raise DatasetError(
+            f"{file.place}: damaged archive: {listing.damage[1]}; get it again"
+            + (rest if whole else "")
+        )
+    if not listing.members:
+        raise DatasetError(f"{file.place}: {_EMPTY}")
 
 
 def _problem(file: StoredFile, max_bytes: int) -> Problem | None:

@@ -57,13 +57,17 @@ _METHODS = {
 
 @dataclass(frozen=True)
 class _Directory:
-    """``shift`` is by how much all offsets are too small: bytes put before the archive."""
+    """Where the directory lies; ``head`` are its first bytes.
+
+    ``shift`` is by how much all offsets are too small: bytes put before the archive.
+    """
 
     start: int
     size: int
     count: int
     counts_modulo: int
     shift: int
+    head: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def list_zip(file: StoredFile, limit: int) -> Listing:
         tail = storage.read_range(file.place, tail_at, _TAIL)
         directory = _find_directory(file, tail, tail_at)
         stop = directory.start
-        for entry in _entries(file.place, directory, tail, tail_at):
+        for entry in _entries(file.place, directory):
             entries.append(entry)
             if len(entries) > MAX_MEMBERS:
                 raise DamagedError(f"more than {MAX_MEMBERS} members")
@@ -175,8 +179,9 @@ def _find_directory(file: StoredFile, tail: bytes, tail_at: int) -> _Directory:
     for start in (end - size, offset):
         if not 0 <= start <= start + size <= end:
             continue
-        if not size or _slice(file.place, start, 4, tail, tail_at) == _ENTRY_MAGIC:
-            return _Directory(start, size, count, modulo, start - offset)
+        head = _slice(file.place, start, min(_BLOCK, size), tail, tail_at)
+        if not size or head.startswith(_ENTRY_MAGIC):
+            return _Directory(start, size, count, modulo, start - offset, head)
     raise DamagedError("its directory is not where the end record says")
 
 
@@ -189,12 +194,13 @@ def _slice(place: str, start: int, length: int, tail: bytes, tail_at: int) -> by
     return storage.read_range(place, start, length)
 
 
-def _entries(place: str, directory: _Directory, tail: bytes, tail_at: int) -> Iterator[_Entry]:
-    buffer, at, position = b"", 0, directory.start
+def _entries(place: str, directory: _Directory) -> Iterator[_Entry]:
+    buffer, at = directory.head, 0
+    position = directory.start + len(buffer)
     end = directory.start + directory.size
     while True:
         if len(buffer) - at < _LONGEST_ENTRY and position < end:
-            more = _slice(place, position, min(_BLOCK, end - position), tail, tail_at)
+            more = storage.read_range(place, position, min(_BLOCK, end - position))
             if not more:
                 raise DamagedError("its directory ends early")
             position += len(more)

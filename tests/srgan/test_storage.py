@@ -6,6 +6,7 @@ import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +89,36 @@ def test_what_cannot_be_read_is_listed_as_empty(tree: Path) -> None:
     assert (sizes["broken"], sizes["self"], sizes["pipe"]) == (0, 0, 0)
 
 
+def test_what_is_no_regular_file_says_what_it_is(tree: Path) -> None:
+    (tree / "broken").symlink_to("nowhere")
+    os.mkfifo(tree / "pipe")
+    special = {file.name: file.special for file in storage.list_files(str(tree))}
+    assert (special["broken"], special["pipe"], special["b.jpg"]) == ("a broken link", "a pipe", "")
+
+
+def test_a_folder_that_a_glob_names_counts_with_all_in_it(tree: Path) -> None:
+    assert names(f"{tree}/*") == names(tree)
+    assert names(f"{tree}/**") == names(tree)
+    assert names(f"{tree}/a*") == ["a/1.jpg", "a/deep/2.png"]
+
+
+def test_listing_costs_one_stat_a_file(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(200):
+        (tree / "a" / f"{number}.gif").touch()
+    calls: list[object] = []
+    for function in ("stat", "lstat"):
+        real = getattr(os, function)
+
+        def counted(*args: Any, real: Any = real, **options: Any) -> Any:
+            calls.append(args)
+            return real(*args, **options)
+
+        monkeypatch.setattr(os, function, counted)
+    assert len(storage.list_files(str(tree))) == 204
+    # Entries of a folder stat themselves, once; these are folders and the root.
+    assert len(calls) < 10
+
+
 def test_errors_name_the_place_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nowhere: no such file or folder; give one with images"):
         storage.list_files(str(tmp_path / "nowhere"))
@@ -111,6 +142,44 @@ def test_write_replaces_the_whole_object(tmp_path: Path) -> None:
         assert stream.read(3) == b"sec"
     assert storage.sha256_of(place) == hashlib.sha256(b"second").hexdigest()
     assert os.listdir(tmp_path / "new" / "folder") == ["object"]
+
+
+def test_ranges_and_pieces(tmp_path: Path) -> None:
+    place = str(tmp_path / "object")
+    data = bytes(range(256)) * 10_000
+    storage.write_bytes(place, data)
+    assert storage.read_range(place, 5, 3) == b"\5\6\7"
+    assert storage.read_range(place, len(data) - 2, 100) == data[-2:]
+    assert storage.read_range(place, len(data) + 5, 100) == b""
+    assert storage.read_range(place, 5, 0) == b""
+    assert storage.read_range(place, 0, len(data)) == data
+    pieces = list(storage.read_pieces(place))
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= 1 << 20
+    assert b"".join(storage.read_pieces(place, 7, 2_000_000)) == data[7:2_000_007]
+    with pytest.raises(StorageError, match="gone: cannot read: No such file"):
+        storage.read_range(str(tmp_path / "gone"), 0, 1)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_stream_appears_whole_or_not_at_all(tmp_path: Path, durable: bool) -> None:
+    place = str(tmp_path / "new" / "object")
+    with storage.open_write(place, durable=durable) as stream:
+        stream.write(b"first ")
+        stream.write(b"second")
+        assert not os.path.exists(place)
+    assert storage.read_bytes(place) == b"first second"
+
+    def fail(error: type[BaseException]) -> None:
+        with storage.open_write(place, durable=durable) as stream:
+            stream.write(b"half of")
+            raise error
+
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error):
+            fail(error)
+    assert storage.read_bytes(place) == b"first second"
+    assert os.listdir(tmp_path / "new") == ["object"]
 
 
 def test_published_files_follow_the_umask(tmp_path: Path) -> None:
