@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from srgan.datasets.problems import Problem
-from srgan.errors import DatasetError
+from srgan.errors import SrganError
 from srgan.records import (
     MANIFEST,
     RECORDS,
@@ -52,7 +52,7 @@ def check_accounts(dataset: Dataset) -> Accounts:
     sources = _check_records(dataset, accounts)
     try:
         rejects = list(read_rejects(dataset))
-    except (DatasetError, TypeError) as error:
+    except (SrganError, TypeError) as error:
         accounts.problems.append(Problem(REJECTED, f"cannot be read: {error}"))
     else:
         accounts.problems += _check_rejects(dataset, rejects, sources)
@@ -102,7 +102,7 @@ def _check_records(dataset: Dataset, accounts: Accounts) -> set[str]:
 def _read(dataset: Dataset, accounts: Accounts) -> Iterator[RecordInfo]:
     try:
         yield from read_record_infos(dataset)
-    except (DatasetError, TypeError) as error:
+    except (SrganError, TypeError) as error:
         accounts.complete = False
         accounts.problems.append(Problem(RECORDS, f"cannot be read: {error}"))
 

@@ -79,7 +79,9 @@ def histogram(
 
 
 def _even_edges(low: float, high: float, bins: int, *, least: float) -> NDArray[np.float64]:
-    step = max((high - low) / bins, least) or max(abs(high), 1.0) / bins
+    # No finer than the values themselves can be told apart.
+    least = max(least, 1e-9 * max(abs(low), abs(high)))
+    step = max((high - low) / bins, least) or 1.0
     unit = 10.0 ** math.floor(math.log10(step))
     for factor in (*_STEPS, 20.0):
         step = unit * factor

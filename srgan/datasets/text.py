@@ -75,7 +75,7 @@ def source_diff_lines(diff: SourceDiff, *, every: bool = False) -> Iterator[Text
     counts = Counter(file.kind for file in diff.files)
     inputs = ", ".join(diff.inputs)
     yield Text.assemble((inputs, "bold"), f" against {diff.dataset}")
-    yield Text(f"  {_files(counts['unchanged'])} unchanged")
+    yield Text(f"  {_many(counts['unchanged'], 'file')} unchanged")
     for kind, words in _KINDS.items():
         files = diff.of(kind)
         if not files:
@@ -83,7 +83,7 @@ def source_diff_lines(diff: SourceDiff, *, every: bool = False) -> Iterator[Text
         used = sum(file.used for file in files)
         records = f" ({used:,} of them with records)" if kind in ("gone", "changed") else ""
         yield Text()
-        yield Text.assemble((kind, "bold"), f": {_files(len(files))}, {words}{records}")
+        yield Text.assemble((kind, "bold"), f": {_many(len(files), 'file')}, {words}{records}")
         if every or len(files) <= _FEW:
             yield from (Text(f"  {_file_text(file)}") for file in files)
         else:
@@ -99,19 +99,19 @@ def dataset_diff_lines(diff: DatasetDiff, *, every: bool = False) -> Iterator[Te
     yield Text()
     yield Text("  same image set" if diff.same_image_set else "  another image set")
     altered = f", {diff.altered:,} of them with another HR" if diff.altered else ""
-    yield Text(f"  {diff.common:,} records in both{altered}")
+    yield Text(f"  {_many(diff.common, 'record')} in both{altered}")
     yield from _setting_lines(diff.settings, "settings that differ", "there")
     for where, records in (("here", diff.only_here), ("there", diff.only_there)):
         if records:
             yield Text()
-            yield Text(f"{len(records):,} records only {where}", "bold")
+            yield Text(f"{_many(len(records), 'record')} only {where}", "bold")
             names = [FileChange(source, "new") for source in records.values()]
             if every or len(names) <= _FEW:
                 yield from (Text(f"  {source}") for source in records.values())
             else:
                 yield from _folder_lines(names)
-    yield from _move_lines(diff.moved, "photos", every)
-    yield from _move_lines(diff.moved_groups, "groups", every)
+    yield from _move_lines(diff.moved, "photo", every)
+    yield from _move_lines(diff.moved_groups, "group", every)
 
 
 def _split_lines(summary: Summary, ascii_only: bool) -> Iterator[Text]:
@@ -167,14 +167,13 @@ def _chart_lines(measured: Histogram, title: str, unit: str, ascii_only: bool) -
 def _folder_lines(files: Sequence[FileChange]) -> Iterator[Text]:
     folders = Counter(file.name.rpartition("/")[0] or "." for file in files)
     ranked = sorted(folders.items(), key=lambda item: (-item[1], item[0]))
-    shown = ranked[:_FOLDERS]
-    width = max(len(f"{count:,}") for _, count in shown)
+    shown, rest = ranked[:_FOLDERS], ranked[_FOLDERS:]
+    others = sum(count for _, count in rest)
+    width = max(len(f"{count:,}") for count in (ranked[0][1], others))
     for folder, count in shown:
         yield Text(f"  {count:>{width},}  {folder}/")
-    rest = ranked[_FOLDERS:]
     if rest:
-        count = sum(count for _, count in rest)
-        yield Text(f"  {count:>{width},}  in {len(rest):,} more folders; --all lists every file")
+        yield Text(f"  {others:>{width},}  in {len(rest):,} more folders; --all lists every file")
 
 
 def _move_lines(moves: Sequence[Move], what: str, every: bool) -> Iterator[Text]:
@@ -197,8 +196,8 @@ def _move_lines(moves: Sequence[Move], what: str, every: bool) -> Iterator[Text]
             yield Text(f"    and {count - len(shown):,} more; --all lists them")
 
 
-def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _file_text(file: FileChange) -> str:

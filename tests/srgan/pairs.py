@@ -149,7 +149,7 @@ def publish(
 
 def _record(source: str, hr: Pixels, config: DatasetConfig) -> PairRecord:
     key = hashlib.sha256(hr.tobytes() + source.encode()).hexdigest()
-    pngs = images.encode_png(hr), images.encode_png(degrade(hr, config))
+    pngs = images.encode_png(hr), images.encode_png(degrade(hr, config, key))
     return PairRecord(key, source.partition("/")[0], source, *pngs)
 
 
