@@ -111,4 +111,6 @@ def _probe() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 @lru_cache(maxsize=1)
 def _lab_transform() -> ImageCms.ImageCmsTransform:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB", INTENT, _FLAGS)
+    # Not through littlecms' table of colours, which is 50 levels off where sRGB's gamut ends.
+    flags = _FLAGS | ImageCms.Flags.NOOPTIMIZE
+    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB", INTENT, flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
+# JPEG decodes to half, a quarter or an eighth by leaving out high frequencies, which aliases a
+# little. A bicubic resize by this much or more afterwards hides it: against the resize of all
+# pixels, 48 to 55 dB (median 52), at most some 4 grey levels, 98 % of the detail; at 2 it is 42 to
+# 50 dB, at 1 it is 35 to 45 dB.
+DRAFT_GAP = 3.0
 # Channels of a grey photo saved as colour differ by the rounding of JPEG's colour space.
 GREY_TOLERANCE = 6
 _TURNS = {
@@ -68,7 +74,8 @@ class DecodedImage:
     """uint8 RGB ``pixels [H, W, 3]`` in sRGB, upright; read-only.
 
     ``width`` and ``height`` are those of the file, upright. ``reduced`` (1, 2, 4 or 8) says by
-    how much the decoder has shrunk it: ``pixels`` are ``ceil(width / reduced)`` wide.
+    how much the decoder has shrunk it: each pixel is a square of that side in the file, and what
+    is left over at an edge is cut off (``pixels`` are ``width // reduced`` wide).
     """
 
     pixels: Pixels
@@ -99,6 +106,8 @@ def decode_image(data: bytes, options: DecodeOptions, *, least: int | None = Non
                 raise ImageRejectedError("grey", f"one channel (mode {image.mode})")
             reduced = 1 if least is None else _draft(image, least)
             image.load()
+            if reduced > 1:
+                image = image.crop((0, 0, header.width // reduced, header.height // reduced))
             image = _to_rgb(image, header, options)
             turn = _TURNS.get(header.orientation)
             pixels = np.asarray(image if turn is None else image.transpose(turn))
@@ -132,7 +141,8 @@ def open_checked(data: bytes, *, max_pixels: int) -> Image.Image:
     header = read_header(data, metadata=True)
     _check(header, DecodeOptions(max_pixels))
     try:
-        return _opened(header, max_pixels)
+        with without_warnings(""):
+            return _opened(header, max_pixels)
     except (ImageRejectedError, MemoryError):
         raise
     except Exception as error:
@@ -174,8 +184,9 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
 def encode_png(pixels: Pixels) -> bytes:
     """Lossless PNG; equal pixels give equal bytes."""
     buffer = io.BytesIO()
-    # Level 1 is four times faster than the default and 8 % larger on photos.
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    # Run lengths: a sixth faster than level 1 and 4 % smaller, 1.5 % larger than level 6 at four
+    # times its speed. Nor does it hash, which zlib-ng does differently on each kind of CPU.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 
@@ -223,11 +234,14 @@ def _opened(header: Header, max_pixels: int) -> Image.Image:
 
 
 def _draft(image: Image.Image, least: int) -> int:
-    """Let a JPEG decoder shrink by what it can; that factor."""
+    """Let a JPEG decoder shrink by what it can; that factor.
+
+    It rounds sizes up. A pixel that is not all of the image holds what the encoder has padded the
+    last block with, which is up to it and often black: the caller cuts such pixels off.
+    """
     width, height = image.size
-    shorter = min(width, height)
-    factor = next((f for f in (8, 4, 2) if -(-shorter // f) >= least), 1)
-    if image.format != "JPEG" or factor == 1 or shorter < factor:
+    factor = next((f for f in (8, 4, 2) if min(width, height) // f >= max(least, 1)), 1)
+    if image.format != "JPEG" or factor == 1:
         return 1
     image.draft(None, (width // factor, height // factor))
     if image.size != (-(-width // factor), -(-height // factor)):
@@ -257,7 +271,7 @@ def _to_rgb(image: Image.Image, header: Header, options: DecodeOptions) -> Image
 
 
 def _layers(image: Image.Image, kind: str) -> tuple[Image.Image, Image.Image | None]:
-    """Colours in a mode that profiles are for (L, RGB, CMYK, LAB), and alpha (L) if there is one."""
+    """Colours in a mode that profiles are for (L, RGB, CMYK, LAB), and alpha (L) if any."""
     mode, transparency = image.mode, image.info.get("transparency")
     if mode in ("L", "RGB", "CMYK", "LAB") and transparency is None:
         return image, None

@@ -7,6 +7,7 @@ length of the file, whatever the file says, and hands on a file that holds what 
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 
 from PIL import Image, UnidentifiedImageError
@@ -28,9 +29,9 @@ _READERS: tuple[tuple[bytes | tuple[bytes, ...], Callable[..., Header]], ...] = 
 )
 # Pictures only: Pillow would also start Ghostscript for EPS and take some text files for images.
 _OTHERS = ("BMP", "PPM", "AVIF")
-# Decoded value by value in Python, about 1 MB a second.
-_PLAIN = (b"P1", b"P2", b"P3")
-_MOST_PLAIN = 4 * 2**20
+# Pillow decodes these value by value in Python, about 1 MB a second.
+_SLOW = frozenset({"ppm", "ppm_plain", "bmp_rle"})
+_MOST_SLOW = 4 * 2**20
 _KNOWN = {
     b"ftyphei": "HEIC is not supported; convert it to JPEG",
     b"ftypmif1": "HEIF is not supported; convert it to JPEG",
@@ -45,17 +46,22 @@ def read_header(data: bytes, *, metadata: bool = False) -> Header:
 
     Raises :class:`ImageRejectedError` with reason ``not_an_image`` or ``corrupt``.
     """
+    reader = _reader(data)
+    try:
+        return reader(data, metadata=metadata)
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
+        # A number out of all bounds, or read where the file has ended.
+        raise corrupt(one_line(error)) from None
+
+
+def _reader(data: bytes) -> Callable[..., Header]:
     for magic, reader in _READERS:
         if data.startswith(magic):
-            return reader(data, metadata=metadata)
-    if webp.is_webp(data):
-        return webp.read(data, metadata=metadata)
-    return _by_pillow(data)
+            return reader
+    return webp.read if webp.is_webp(data) else _by_pillow
 
 
-def _by_pillow(data: bytes) -> Header:
-    if data.startswith(_PLAIN) and len(data) > _MOST_PLAIN:
-        raise ImageRejectedError("too_many_bytes", f"{len(data)} bytes of plain-text PPM")
+def _by_pillow(data: bytes, *, metadata: bool) -> Header:  # noqa: ARG001
     try:
         with without_warnings("other"):
             image = Image.open(io.BytesIO(data), formats=_OTHERS)
@@ -65,6 +71,9 @@ def _by_pillow(data: bytes) -> Header:
         raise ImageRejectedError("not_an_image", hint or "no known image format") from None
     except Exception as error:
         raise corrupt(one_line(error)) from None
+    if len(data) > _MOST_SLOW and _SLOW.intersection(tile[0] for tile in image.tile):
+        detail = f"{len(data)} bytes of a slow kind of {image.format}; convert it to PNG"
+        raise ImageRejectedError("too_many_bytes", detail)
     return Header(
         image.format or "",
         *image.size,

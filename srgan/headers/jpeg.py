@@ -42,8 +42,11 @@ def read(data: bytes, *, metadata: bool = False) -> Header:
         found = _MARKER.search(data, place)
         if found is None:
             raise corrupt("ends before its pixels")
+        # Pillow reads what lies between segments byte by byte.
+        dropped = dropped or found.end() - place > 2
         marker, place = found[1][0], found.end()
         if marker in _ALONE:
+            dropped = True
             continue
         start, end = place, place + int.from_bytes(data[place : place + 2], "big")
         if marker == _END or end < start + 2 or end > len(data):

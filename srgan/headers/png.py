@@ -16,6 +16,7 @@ from srgan.headers.header import Header, corrupt
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _CHUNK = struct.Struct(">L4s")
 _CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})
+_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _RAW_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _XMP = b"XML:com.adobe.xmp\0"
 # Writers cut pixels into chunks of 8 KiB or more.
@@ -47,7 +48,7 @@ def read(data: bytes, *, metadata: bool = False) -> Header:
             width, height, depth, colour = struct.unpack_from(">LLBB", data, start)
         elif number == 0:
             raise corrupt("no header")
-        keep = kind in _CRITICAL
+        keep = kind in _CRITICAL or (metadata and kind in _ANIMATION)
         if kind == b"tRNS":
             transparency = (start, end)
         elif kind == b"acTL" and length == 8:

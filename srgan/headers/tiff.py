@@ -6,9 +6,14 @@ of a file may point at the same 60 MB, and Pillow reads the value of each.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+
+from PIL import Image
 
 from srgan.headers.header import Header, corrupt
 
@@ -45,6 +50,7 @@ class _Entry:
 
 def read(data: bytes, *, metadata: bool = False) -> Header:
     """Header of the first page; further pages are other pictures, not an animation."""
+    _silence_libtiff()
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     try:
@@ -134,3 +140,15 @@ def _check_directories(data: bytes, entries: dict[int, _Entry], order: str, big:
             continue
     if total > 2 * len(data):
         raise corrupt("tags larger than the file")
+
+
+@lru_cache(maxsize=1)
+def _silence_libtiff() -> None:
+    """libtiff writes what it finds odd or wrong to stderr; what matters comes as an exception."""
+    with suppress(OSError, AttributeError):
+        # Its functions are found through the extension that is linked with it.
+        library = ctypes.CDLL(Image.core.__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            setter = getattr(library, name)
+            setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
+            setter(None)
