@@ -19,9 +19,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-
-from srgan.imageset import list_image_set
 
 from beam_jobs import compose, units
 from beam_jobs.duplicates import Fingerprint, find_duplicates
@@ -37,6 +36,7 @@ from srgan import storage
 from srgan.config import canonical_json
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError, StorageError
+from srgan.imageset import list_image_set
 from srgan.records import MANIFEST, Dataset, Reject, open_dataset, read_record_infos
 
 __all__ = ["BuildProgress", "BuildResult", "build", "main"]
@@ -117,7 +117,9 @@ def build(
             raise
         return _finished(place, started, already=not mine, by_another=not mine)
     finally:
-        storage.delete(work)
+        # What went wrong before is what a person has to hear of.
+        with suppress(StorageError):
+            storage.delete(work)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL
 from PIL import Image
-from srgan.imageset import ImageFile
 
 from beam_jobs.inventory import in_order, read_if_exists
 from beam_jobs.pairs import Pair, SourcePairs, group_of, make_pairs, split_of
@@ -28,6 +27,7 @@ from srgan.config import canonical_json
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError, StorageError
 from srgan.images import ImageRejectedError, Pixels
+from srgan.imageset import ImageFile
 from srgan.records import SPLITS, PairRecord, Reject, Split
 
 if TYPE_CHECKING:
@@ -182,10 +182,11 @@ def frames_place(dataset: str, name: str) -> str:
 def read_part(dataset: str, plan: UnitPlan) -> Part | None:
     """The part of a plan; ``None`` when there is none or it belongs to another plan."""
     data = read_if_exists(part_place(dataset, plan.name))
-    if data is None:
+    try:
+        part = None if data is None else Part.from_bytes(data)
+    except (ValueError, TypeError):  # Torn by a power failure, or of another version.
         return None
-    part = Part.from_bytes(data)
-    return part if part.fingerprint == plan.fingerprint else None
+    return part if part is not None and part.fingerprint == plan.fingerprint else None
 
 
 def write_unit(place: str) -> None:
@@ -267,18 +268,19 @@ def _contents(plan: UnitPlan) -> Iterator[tuple[PlannedSource, tuple[_Content, b
 
 
 def _read(file: ImageFile, sha256: str, config: DatasetConfig) -> bytes:
+    where = file.place if file.span is None else f"{file.place}: {file.name}"
     try:
         content = imageset.read_file(file, max_bytes=config.max_bytes)
     except StorageError:
         if storage.exists(file.place):
             raise
         raise DatasetError(
-            f"{file.place}: vanished while the dataset was being built; "
+            f"{where}: vanished while the dataset was being built; "
             "run the build again when nobody changes the image set"
         ) from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DatasetError(
-            f"{file.place}: {file.name} changed while the dataset was being built; "
+            f"{where}: changed while the dataset was being built; "
             "run the build again when nobody writes to the image set"
         )
     return content

@@ -288,7 +288,7 @@ def _remove_tree(path: Path) -> None:
         try:
             shutil.rmtree(path)
             return
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not path.exists():
                 return
         except OSError as error:

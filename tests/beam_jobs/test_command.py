@@ -41,7 +41,7 @@ def refused(answer: tuple[int, str, str]) -> str:
     code, out, err = answer
     assert code == 2
     assert out == ""
-    (line,) = [line for line in err.splitlines() if not line.startswith(("hashing", "building"))]
+    (line,) = [line for line in err.splitlines() if not line.startswith(("hashing", "making"))]
     assert line.startswith("error: ")
     return line.removeprefix("error: ")
 
@@ -57,7 +57,7 @@ def test_build_and_build_again(run: Run, tmp_path: Path) -> None:
     assert str(dataset / "preview.jpg") in out
     assert "1: 1 not_an_image (see rejected.jsonl)" in out
     assert "24 pairs of 6 groups" in out or "none; raise" in out
-    assert "building pairs: 25/25 images, 1 rejected" in err
+    assert "making pairs: 25/25 images, 1 rejected" in err
     assert len(err.splitlines()) < 10
     before = hashes(tmp_path)
     code, out, _ = run(*arguments(people, tmp_path / "out"))
@@ -68,8 +68,8 @@ def test_build_and_build_again(run: Run, tmp_path: Path) -> None:
 
 def test_both_spellings_of_an_option(run: Run, tmp_path: Path) -> None:
     people = write_set(tmp_path / "people", people=2)
-    one = ("--hr-size", "32", "--val-fraction", "0.5", "--max-bytes=100000", "--crop", "32")
-    other = ("--hr_size", "32", "--val_fraction", "0.5", "--max_bytes=100000", "--crop", "32")
+    one = ("--hr-size", "32", "--val-fraction", "0.5", "--max-bytes=100000", "--crop-size", "32")
+    other = ("--hr_size", "32", "--val_fraction", "0.5", "--max_bytes=100000", "--crop_size", "32")
     for options in (one, other):
         place = ("--input", str(people), "--output", str(tmp_path / "out"))
         assert run(*place, *options)[0] == 0
@@ -91,6 +91,9 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for name, field in DatasetConfig.model_fields.items():
+        if name in ("faces", "realistic", "tone", "paired"):
+            assert f"--set {name}." in text
+            continue
         assert f"--{name.replace('_', '-')}" in text
         assert (field.description or "?").split(":")[0].split()[0] in text
     assert "--runner" in text
@@ -105,7 +108,7 @@ def test_image_set_missing(run: Run, tmp_path: Path) -> None:
 def test_folder_empty(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     line = refused(run(*arguments(tmp_path / "empty", tmp_path / "out")))
-    assert line == f"{tmp_path}/empty: no file in there; give a folder with images"
+    assert line == f"{tmp_path}/empty: no file in there; give a folder or an archive with images"
     assert not (tmp_path / "out").exists()
 
 
@@ -166,12 +169,12 @@ def test_scheme_that_is_not_allowed(run: Run, tmp_path: Path) -> None:
         (["--scale", "3"], "scale: Input should be 2, 4 or 8 (got 3)"),
         (["--hr-size", "30"], "hr_size 30 is not a multiple of scale 4"),
         (["--hr-size", "big"], "hr_size: Input should be a valid integer"),
-        (["--crop", "16"], "crop 16 is smaller than hr_size 32"),
+        (["--crop-size", "16"], "crop_size 16 is smaller than hr_size 32"),
         (["--name", "Ada Lovelace"], "name: String should match pattern"),
         (["--group", "(a)(b)"], "must have exactly one capturing group"),
         (["--group", "(a"], "is no regular expression"),
         (["--val-fraction", "0.9"], "val_fraction: Input should be less than or equal to 0.5"),
-        (["--crop", "[1"], "--crop: '[1' is no value"),
+        (["--crop-size", "[1"], "--crop-size: '[1' is no value"),
     ],
 )
 def test_bad_options(run: Run, tmp_path: Path, options: list[str], expected: str) -> None:
@@ -242,7 +245,7 @@ def test_live_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console, "Console", lambda **_: terminal)
     with console.ProgressLine() as line:
         line(BuildProgress("pairs", 10, 40, 2))
-    assert "building pairs" in stream.getvalue()
+    assert "making pairs" in stream.getvalue()
     assert "10/40 images, 2 rejected" in stream.getvalue()
 
 
