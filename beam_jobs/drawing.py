@@ -20,6 +20,8 @@ BAR = (96, 132, 178)
 ELLIPSIS = "\u2026"
 # Height of capitals above the baseline, with some air, as a share of the size.
 _ASCENT = 0.93
+# No line holds as many characters; measuring more of them would only take time.
+_LONGEST = 400
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -50,7 +52,9 @@ def text_width(text: str, size: int) -> float:
 
 def shortened(text: str, size: int, width: float, *, middle: bool = True) -> str:
     """``text`` with an ellipsis in its middle, or at its end, where it is wider than ``width``."""
-    text = showable(text)
+    text = showable(
+        text if len(text) <= _LONGEST else text[: _LONGEST // 2] + text[-_LONGEST // 2 :]
+    )
     kept, short = len(text), text
     while kept > 2 and text_width(short, size) > width:
         kept -= 1
@@ -63,7 +67,7 @@ def shortened(text: str, size: int, width: float, *, middle: bool = True) -> str
 
 def shortened_path(path: str, size: int, width: float) -> str:
     """``path`` without as many of its first folders as must go; what names the file stays."""
-    path = showable(path)
+    path = showable(path[-_LONGEST:])
     parts = path.split("/")
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
@@ -75,7 +79,7 @@ def shortened_path(path: str, size: int, width: float) -> str:
 
 def wrapped(text: str, size: int, width: float, lines: int) -> list[str]:
     """``text`` in at most ``lines`` lines of ``width`` pixels, the last one shortened."""
-    words = showable(text).split()
+    words = showable(text[:_LONGEST]).split()
     rows: list[str] = []
     while words and len(rows) < lines - 1:
         count = 1
