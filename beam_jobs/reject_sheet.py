@@ -96,9 +96,8 @@ def _flow(tiles: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
 
 
 def _examples(rejects: Sequence[Reject]) -> list[Reject]:
-    ordered = sorted(rejects, key=lambda r: (r.source, -1 if r.crop is None else r.crop))
     files: dict[str, Reject] = {}
-    for reject in ordered:
+    for reject in sorted(rejects, key=_order):
         files.setdefault(reject.sha256, reject)
     distinct = list(files.values())
     kinds: dict[str, Reject] = {}
@@ -107,7 +106,11 @@ def _examples(rejects: Sequence[Reject]) -> list[Reject]:
     chosen = _spread(list(kinds.values()), EXAMPLES)
     left = [reject for reject in distinct if reject not in chosen]
     chosen += _spread(left, EXAMPLES - len(chosen))
-    return sorted(chosen, key=lambda r: r.source)
+    return sorted(chosen, key=_order)
+
+
+def _order(reject: Reject) -> tuple[str, int, str, str]:
+    return reject.source, -1 if reject.crop is None else reject.crop, reject.sha256, reject.detail
 
 
 def _spread(rejects: Sequence[Reject], count: int) -> list[Reject]:

@@ -149,7 +149,7 @@ def test_thumbnails_are_upright() -> None:
 GOOD = [encoded(PHOTO, kind) for kind in KINDS]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(GOOD),
     st.floats(0, 1),
@@ -173,7 +173,7 @@ def test_no_damage_makes_it_fail(
     assert kind_of(bytes(damaged)).isupper()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(
         st.tuples(
