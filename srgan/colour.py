@@ -49,6 +49,22 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def layers(image: Image.Image, kind: str) -> tuple[Image.Image, Image.Image | None]:
+    """Colours in a mode that profiles are for (L, RGB, CMYK, LAB), and alpha (L) if any."""
+    mode, transparency = image.mode, image.info.get("transparency")
+    if mode in ("L", "RGB", "CMYK", "LAB") and transparency is None:
+        return image, None
+    if mode == "F" or mode.startswith("I"):
+        return _deep_grey(image, kind, transparency)
+    if mode in ("La", "RGBa"):
+        image = image.convert("LA" if mode == "La" else "RGBA")
+    if "A" in image.getbands() or transparency is not None:
+        layered = image.convert("LA" if mode in ("1", "L", "LA", "La") else "RGBA")
+        alpha = layered.getchannel("A")
+        return layered.convert("L" if layered.mode == "LA" else "RGB"), alpha
+    return image.convert("L" if mode == "1" else "RGB"), None
+
+
 def _space(profile: bytes) -> str | None:
     """Mode of the images that a profile is for; ``None`` where it is none or too large."""
     if profile[36:40] != b"acsp" or profile[12:16] not in _CLASSES or len(profile) > _MOST_BYTES:
@@ -114,3 +130,22 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
     # Not through littlecms' table of colours, which is 50 levels off where sRGB's gamut ends.
     flags = _FLAGS | ImageCms.Flags.NOOPTIMIZE
     return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB", INTENT, flags)
+
+
+def _deep_grey(
+    image: Image.Image, kind: str, transparency: int | None
+) -> tuple[Image.Image, Image.Image | None]:
+    """Grey of 16 bits, 32 bits or floats in 8 bits: Pillow's own conversion clips at 255."""
+    values = np.asarray(image)
+    alpha = None
+    if isinstance(transparency, int):
+        alpha = Image.fromarray(np.where(values == transparency, 0, 255).astype(np.uint8))
+    if image.mode.startswith("I;16") or kind == "PPM":
+        top = 65535.0
+    else:
+        # Nothing in the file says what is white: 1, 255 and 65535 are what programs write.
+        values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+        most = values.max(initial=0)
+        top = 65535.0 if most > 255 else 255.0 if most > 1 or image.mode != "F" else 1.0
+    levels = np.rint(np.clip(values.astype(np.float32) / np.float32(top), 0, 1) * 255)
+    return Image.fromarray(levels.astype(np.uint8)), alpha

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.colour import to_srgb
+from srgan.colour import layers, to_srgb
 from srgan.headers import Header, corrupt, one_line, read_header, without_warnings
 from srgan.headers import ImageRejectedError as ImageRejectedError
 
@@ -254,7 +254,7 @@ def _one_channel(mode: str) -> bool:
 
 
 def _to_rgb(image: Image.Image, header: Header, options: DecodeOptions) -> Image.Image:
-    colours, alpha = _layers(image, header.format)
+    colours, alpha = layers(image, header.format)
     if alpha is not None:
         if alpha.getextrema()[0] == 255:
             alpha = None
@@ -268,40 +268,6 @@ def _to_rgb(image: Image.Image, header: Header, options: DecodeOptions) -> Image
     below = Image.new("RGB", rgb.size, options.alpha)
     below.paste(rgb, mask=alpha)
     return below
-
-
-def _layers(image: Image.Image, kind: str) -> tuple[Image.Image, Image.Image | None]:
-    """Colours in a mode that profiles are for (L, RGB, CMYK, LAB), and alpha (L) if any."""
-    mode, transparency = image.mode, image.info.get("transparency")
-    if mode in ("L", "RGB", "CMYK", "LAB") and transparency is None:
-        return image, None
-    if mode == "F" or mode.startswith("I"):
-        return _deep_grey(image, kind, transparency)
-    if mode in ("La", "RGBa"):
-        image = image.convert("LA" if mode == "La" else "RGBA")
-    if "A" in image.getbands() or transparency is not None:
-        layered = image.convert("LA" if mode in ("1", "L", "LA", "La") else "RGBA")
-        alpha = layered.getchannel("A")
-        return layered.convert("L" if layered.mode == "LA" else "RGB"), alpha
-    return image.convert("L" if mode == "1" else "RGB"), None
-
-
-def _deep_grey(
-    image: Image.Image, kind: str, transparency: int | None
-) -> tuple[Image.Image, Image.Image | None]:
-    """Grey of 16 bits, 32 bits or floats in 8 bits: Pillow's own conversion clips at 255."""
-    values = np.asarray(image)
-    alpha = None
-    if isinstance(transparency, int):
-        alpha = Image.fromarray(np.where(values == transparency, 0, 255).astype(np.uint8))
-    if image.mode.startswith("I;16") or kind == "PPM":
-        top = 65535.0
-    else:
-        # Nothing in the file says what is white: 1, 255 and 65535 are what programs write.
-        values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
-        most = values.max(initial=0)
-        top = 65535.0 if most > 255 else 255.0 if most > 1 or image.mode != "F" else 1.0
-    return Image.fromarray(to_uint8(values.astype(np.float32) / np.float32(top))), alpha
 
 
 def _without_colour(rgb: Image.Image, alpha: Image.Image | None) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from PIL import Image
+from PIL import _imaging
 
 from srgan.headers.header import Header, corrupt
 
@@ -147,7 +147,7 @@ def _silence_libtiff() -> None:
     """libtiff writes what it finds odd or wrong to stderr; what matters comes as an exception."""
     with suppress(OSError, AttributeError):
         # Its functions are found through the extension that is linked with it.
-        library = ctypes.CDLL(Image.core.__file__)
+        library = ctypes.CDLL(_imaging.__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
             setter = getattr(library, name)
             setter.argtypes, setter.restype = [ctypes.c_void_p], ctypes.c_void_p
