@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,7 +95,10 @@ def in_order(
 
 
 def _hash_all(files: Sequence[ImageFile]) -> list[str]:
-    return list(in_order(imageset.sha256_of, files, lambda file: file.place))
+    # Reading and hashing let go of the interpreter's lock, so threads use all cores.
+    local = all(storage.local_path(file.place) is not None for file in files)
+    with ThreadPoolExecutor(os.cpu_count() if local else _REMOTE_READERS) as pool:
+        return list(pool.map(imageset.sha256_of, files))
 
 
 def _encode(chunk: Sequence[ImageFile]) -> bytes:
