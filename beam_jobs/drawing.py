@@ -55,14 +55,19 @@ def shortened(text: str, size: int, width: float, *, middle: bool = True) -> str
     text = showable(
         text if len(text) <= _LONGEST else text[: _LONGEST // 2] + text[-_LONGEST // 2 :]
     )
-    kept, short = len(text), text
-    while kept > 2 and text_width(short, size) > width:
-        kept -= 1
-        if middle:
-            short = f"{text[: (kept + 1) // 2]}{ELLIPSIS}{text[len(text) - kept // 2 :]}"
-        else:
-            short = f"{text[:kept].rstrip()}{ELLIPSIS}"
-    return short
+    if text_width(text, size) <= width:
+        return text
+
+    def cut(kept: int) -> str:
+        if not middle:
+            return f"{text[:kept].rstrip()}{ELLIPSIS}"
+        return f"{text[: (kept + 1) // 2]}{ELLIPSIS}{text[len(text) - kept // 2 :]}"
+
+    low, high = 2, max(2, len(text) - 1)
+    while low < high:
+        kept = (low + high + 1) // 2
+        low, high = (kept, high) if text_width(cut(kept), size) <= width else (low, kept - 1)
+    return cut(low)
 
 
 def shortened_path(path: str, size: int, width: float) -> str:
