@@ -14,10 +14,10 @@ from srgan.archives.streams import unpacked
 from srgan.archives.tars import read_members
 from srgan.storage import StoredFile
 
-# Photos hardly shrink; what unpacks to more than this many times its size is a bomb. Small
-# archives of drawings may.
-_MOST_RATIO = 100
-_ALWAYS = 256 << 20
+# Photos hardly shrink: what unpacks to more than this many times its size is a bomb. Copies of one
+# photo may, so that a gigabyte always is allowed; it takes some seconds.
+_MOST_RATIO = 200
+_ALWAYS = 1 << 30
 
 
 class PlainTar:
