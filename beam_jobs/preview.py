@@ -13,6 +13,7 @@ from beam_jobs import drawing
 from beam_jobs.drawing import BACKGROUND, FAINT, LINE, PANEL, draw_text
 from srgan import images
 from srgan.dataset_config import DatasetConfig
+from srgan.datasets.charts import figure
 from srgan.datasets.histogram import Histogram, histogram
 from srgan.images import Pixels
 from srgan.records import PairRecord, RecordInfo
@@ -207,7 +208,7 @@ def _draw_caption(
     draw_text(draw, at, drawing.shortened_path(pair.source, 13, room) + key, 13)
     if info is not None:
         crop = f", crop {info.side:.0f}" if _is_crop(info, config) else ""
-        line = f"{info.split} · {info.width}×{info.height}{crop} · sharpness {info.sharpness:.1f}"
+        line = f"{info.split} · {info.width}×{info.height}{crop} · sharpness {info.sharpness:.2f}"
         line = drawing.shortened(line, 12, layout.width, middle=False)
         draw_text(draw, (at[0], at[1] + 18), line, 12, FAINT)
 
@@ -251,11 +252,11 @@ def _draw_panels(
         draw.rounded_rectangle((x, top, x + width, top + _PANEL), 6, PANEL)
         draw_text(draw, (x + 16, top + 13), title, 15)
         if measured.minimum == measured.maximum:
-            text = f"all {_figure(measured.minimum)}{unit}"
+            text = f"all {figure(measured.minimum)}{unit}"
             at_middle = x + width / 2, top + _PANEL / 2 - 6
             draw_text(draw, at_middle, text, 24, FAINT, align="middle")
             continue
-        median = f"median {_figure(measured.median)}{unit}"
+        median = f"median {figure(measured.median)}{unit}"
         draw_text(draw, (x + width - 16, top + 15), median, 13, FAINT, align="right")
         box = (x + 16, top + 46, x + width - 16, top + _PANEL - 38)
         drawing.draw_histogram(draw, box, measured, marks if number == 0 else ())
@@ -271,9 +272,5 @@ def _draw_axis(
     left, _, right, bottom = box
     for share, align in _LABELS:
         beyond = "+" if share == 1.0 and measured.maximum > measured.edges[-1] else ""
-        text = _figure(measured.at(share)) + beyond
+        text = figure(measured.at(share)) + beyond
         draw_text(draw, (left + share * (right - left), bottom + 12), text, 12, FAINT, align=align)
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.1f}"

@@ -159,7 +159,8 @@ class _Tiles:
         try:
             data = self._read(reject.source)
         except Exception:
-            self._words(box, "cannot be read")
+            suffix = reject.source.rpartition("/")[2].rpartition(".")[2]
+            self._document(box, suffix.upper() if len(suffix) <= 5 else "FILE", "cannot be read")
             return
         self._bytes_left -= len(data)
         try:
@@ -167,7 +168,9 @@ class _Tiles:
                 raise NotShownError("too large to show")
             picture = thumbnail(data, _TILE)
         except NotShownError as error:
-            self._document(box, data, str(error))
+            words = str(error)
+            line = words if words != "cannot be decoded" else _size(len(data))
+            self._document(box, kind_of(data), line)
         else:
             drawing.place(self._sheet, picture, box)
 
@@ -176,8 +179,8 @@ class _Tiles:
         middle = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2 - 8
         draw_text(self._draw, middle, words, 15, FAINT, align="middle")
 
-    def _document(self, box: tuple[int, int, int, int], data: bytes, words: str) -> None:
-        """A sheet of paper with a folded corner, and on it what kind of file it is."""
+    def _document(self, box: tuple[int, int, int, int], kind: str, line: str) -> None:
+        """A sheet of paper with a folded corner, on it the kind of file and below it a line."""
         left, top = box[0] + 40, box[1] + 16
         right, bottom, fold = left + 60, top + 76, 16
         outline = [
@@ -191,9 +194,7 @@ class _Tiles:
         corner = [(right - fold, top), (right - fold, top + fold), (right, top + fold)]
         self._draw.line(corner, fill=FAINT)
         middle = (left + right) / 2
-        kind = kind_of(data)
         draw_text(self._draw, (middle, top + 32), kind, 17 if len(kind) < 5 else 15, align="middle")
-        line = words if words != "cannot be decoded" else _size(len(data))
         draw_text(self._draw, (middle, bottom + 14), line, 12, FAINT, align="middle")
 
 

@@ -50,10 +50,8 @@ def axis(histogram: Histogram, width: int) -> str:
 
 
 def figure(value: float) -> str:
-    """A number as short as it may be: 3.2, 250, 4,000."""
-    if abs(value) >= 100 or value == round(value):
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    """A number of three digits or more: 0.62, 3.14, 250, 4,000."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def size(count: float) -> str:

@@ -159,6 +159,8 @@ def _chart_lines(measured: Histogram, title: str, unit: str, ascii_only: bool) -
     points = (("5 %", measured.p05), ("median", measured.median), ("95 %", measured.p95))
     figures = "  ".join(f"{name} {figure(value)}" for name, value in points)
     yield _title(title, figures + unit)
+    if sum(measured.counts) < _FEW:
+        return
     for line in columns(measured, WIDTH - 2, 4, ascii_only=ascii_only):
         yield Text(f"  {line}".rstrip())
     yield Text(f"  {axis(measured, WIDTH - 2)}", "dim")

@@ -100,10 +100,5 @@ def test_sizes(count: float, text: str) -> None:
 
 
 def test_figures() -> None:
-    assert [figure(v) for v in (0, 3.14, 250.4, 4000, 0.012)] == [
-        "0",
-        "3.1",
-        "250",
-        "4,000",
-        "0.012",
-    ]
+    values = (0, 3.14159, 12.0, 250.4, 4000, 0.0123)
+    assert [figure(v) for v in values] == ["0", "3.14", "12", "250", "4,000", "0.0123"]
