@@ -38,7 +38,7 @@ stack: $(STAMP) ## Prefect server, MLflow server and a worker on this machine, u
 	@exec $(BIN)/python -m infra.local.stack
 
 lock: ## Pin all dependencies anew, with hashes (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra faces --universal --generate-hashes --python-version 3.11 \
 		--no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 install: $(STAMP) ## Only set up .venv

@@ -24,7 +24,10 @@ ENVIRONMENT = "SRGAN_WEIGHTS"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A weights file that the project knows: NumPy arrays by name, convolutions in HWIO."""
+    """A weights file that the project knows.
+
+    ``.npz``: NumPy arrays by name, convolutions in HWIO; ``.onnx``: a whole network.
+    """
 
     name: str
     purpose: str
@@ -58,8 +61,32 @@ WEIGHTS: Mapping[str, WeightsFile] = {
             "CC BY 4.0",
             "95141485db672779d684b74d30b2569dab0830eddd0ca9531d3fa195aa1b5f2b",
         ),
+        WeightsFile(
+            "yunet_n_dynamic.onnx",
+            "the face detector YuNet-n, for images of any size",
+            "onnx/ of github.com/ShiqiYu/libfacedetection.train",
+            "BSD-3-Clause",
+            "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12",
+        ),
+        WeightsFile(
+            "yunet_n_320_320.onnx",
+            "the same network with a fixed input, which OpenCV overrides",
+            "onnx/ of github.com/ShiqiYu/libfacedetection.train",
+            "BSD-3-Clause",
+            "81dbde155e982455488235acb8ec2dec5d647edf7cf7080d33e4abb69b93a0d2",
+        ),
+        WeightsFile(
+            "face_detection_yunet_2023mar.onnx",
+            "the face detector YuNet as OpenCV's model zoo has it",
+            "models/face_detection_yunet of github.com/opencv/opencv_zoo",
+            "MIT",
+            "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        ),
     )
 }
+
+# Files of YuNet in the order in which they are taken.
+YUNET = ("yunet_n_dynamic.onnx", "yunet_n_320_320.onnx", "face_detection_yunet_2023mar.onnx")
 
 
 def weights_folders() -> list[Path]:
