@@ -35,8 +35,8 @@ from beam_jobs.watch import BuildProgress, ignore
 from srgan import storage
 from srgan.config import canonical_json
 from srgan.dataset_config import DatasetConfig
-from srgan.errors import DatasetError, StorageError
-from srgan.imageset import list_image_set
+from srgan.errors import DatasetError, SrganError, StorageError
+from srgan.imageset import ImageFile, list_image_set
 from srgan.records import MANIFEST, Dataset, Reject, open_dataset, read_record_infos
 
 __all__ = ["BuildProgress", "BuildResult", "build", "main"]
@@ -93,11 +93,37 @@ def build(
     passes = Passes(choose_engine(runner, pipeline_args), workers, progress or ignore)
     config, model = _with_detector(config, face_model)
     order = _Order(inputs, config, [open_dataset(place) for place in exclude], model)
+    for last in (False, True):
+        try:
+            return _build_once(order, root, passes, started)
+        except _SpoolLostError as error:
+            # A builder of the same that has ended took along what both had unpacked.
+            if last:
+                raise StorageError(
+                    f"{error}: removed while the dataset was being built, by another build of it; "
+                    "run the build again"
+                ) from None
+    raise AssertionError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    from beam_jobs.command import run_command
+
+    return run_command(argv, build)
+
+
+class _SpoolLostError(Exception):
+    """What was unpacked from an archive is not there any more."""
+
+
+def _build_once(order: _Order, root: str, passes: Passes, started: float) -> BuildResult:
+    inputs, config = order.inputs, order.config
     work = storage.join(root, _work_name(inputs, config))
+    spool = storage.join(work, "spool")
+    files: list[ImageFile] = []
     try:
-        files = list_image_set(
-            inputs, spool=storage.join(work, "spool"), max_bytes=config.max_bytes
-        )
+        files = list_image_set(inputs, spool=spool, max_bytes=config.max_bytes)
         if not files:
             raise DatasetError(f"{', '.join(inputs)}: no file in there; give a folder with images")
         sources = passes.hash_sources(files, work)
@@ -111,22 +137,26 @@ def build(
         except Exception as error:
             if _is_published(place):
                 return _finished(place, started, already=True, by_another=True)
+            _check_spool(files, spool)
             if isinstance(error, DatasetError):
                 # Sources have changed: the next build has another id and would leave this lying.
                 storage.delete(place)
             raise
         return _finished(place, started, already=not mine, by_another=not mine)
+    except SrganError:
+        _check_spool(files, spool)
+        raise
     finally:
         # What went wrong before is what a person has to hear of.
         with suppress(StorageError):
             storage.delete(work)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    from beam_jobs.command import run_command
-
-    return run_command(argv, build)
+def _check_spool(files: Sequence[ImageFile], spool: str) -> None:
+    unpacked = {file.place for file in files if file.place.startswith(f"{spool}/")}
+    lost = next((place for place in sorted(unpacked) if not storage.exists(place)), None)
+    if lost is not None:
+        raise _SpoolLostError(lost)
 
 
 def _build(

@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from srgan.imageset import ImageFile
-
 from srgan import imageset, storage
 from srgan.errors import StorageError
+from srgan.imageset import ImageFile
 
 CHUNK = 1000
 HASHES = ".hashes.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -28,27 +28,6 @@ _LABELS: tuple[tuple[float, Literal["left", "middle", "right"]], ...] = (
     (0.5, "middle"),
     (1.0, "right"),
 )
-
-
-class _Grouped(Protocol):
-    @property
-    def group(self) -> str: ...
-
-
-G = TypeVar("G", bound=_Grouped)
-
-
-def choose(records: Iterable[G], count: int = SHOWN) -> list[G]:
-    """The first ``count``, each group once before any group twice."""
-    first: list[G] = []
-    others: list[G] = []
-    seen: set[str] = set()
-    for record in records:
-        (others if record.group in seen else first).append(record)
-        seen.add(record.group)
-        if len(first) == count:
-            break
-    return (first + others[:count])[:count]
 
 
 def choose_spread(infos: Iterable[RecordInfo], count: int = SHOWN) -> list[RecordInfo]:

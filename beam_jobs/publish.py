@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import io
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from beam_jobs.compose import ShardPlan, kept_records
 from beam_jobs.inventory import Source
-from beam_jobs.preview import choose, contact_sheet
+from beam_jobs.preview import choose_spread, contact_sheet
 from beam_jobs.reject_sheet import choose_rejects, reject_sheet
 from beam_jobs.sorting import Sorted, copies_of
 from beam_jobs.units import PARTS, MadeRecord, Part
@@ -26,7 +26,6 @@ from srgan.records import (
     REJECTED,
     SPLITS,
     Manifest,
-    PairRecord,
     PixelStatistics,
     RecordInfo,
     Reject,
@@ -137,7 +136,7 @@ def publish(build: Build, sha256s: Sequence[str]) -> bool:
 
     ``sha256s`` are those of the shards. ``False`` when another builder was first.
     """
-    summary = _Summary()
+    summary = _Summary(sum(plan.records for plan in build.shards))
     files = {RECORDS: _write_records(build, summary)}
     extra = {
         REJECTED: b"".join(reject.to_line() for reject in build.rejected),
@@ -187,18 +186,30 @@ def tidy(dataset: str) -> None:
 
 
 class _Summary:
-    """What is summed up while the records go by."""
+    """What is summed up while the ``total`` records go by.
 
-    def __init__(self) -> None:
+    ``infos``: records spread evenly over the dataset; ``spans``: where in its shard each lies.
+    """
+
+    def __init__(self, total: int) -> None:
         self.groups: dict[Split, set[str]] = {split: set() for split in SPLITS}
         self.infos: list[RecordInfo] = []
+        self.spans: dict[str, tuple[int, int]] = {}
+        self._every = -(-total // _PREVIEW_INFOS)
+        self._seen = self._offset = 0
+        self._shard = ""
         self._count = 0
         self._sums, self._squares = [0, 0, 0], [0, 0, 0]
 
     def add(self, info: RecordInfo, record: MadeRecord) -> None:
         self.groups[info.split].add(info.group)
-        if len(self.infos) < _PREVIEW_INFOS:
+        if info.shard != self._shard:
+            self._shard, self._offset = info.shard, 0
+        if self._seen % self._every == 0:
             self.infos.append(info)
+            self.spans[info.key] = (self._offset, record.length)
+        self._seen += 1
+        self._offset += record.length
         if info.split == "train":
             self._count += record.count
             for channel in range(3):
@@ -244,16 +255,13 @@ def _write_records(build: Build, summary: _Summary) -> str:
 
 
 def _preview(build: Build, summary: _Summary) -> bytes:
+    pairs = []
+    for info in choose_spread(summary.infos):
+        place = storage.join(build.place, info.shard)
+        frame = storage.read_range(place, *summary.spans[info.key])
+        pairs += records.read_records(io.BytesIO(frame), place)
     count = sum(plan.records for plan in build.shards)
-    return contact_sheet(choose(_first_records(build)), build.config, count, summary.infos)
-
-
-def _first_records(build: Build) -> Iterator[PairRecord]:
-    # Enough to choose from; in the order of the keys, which is a random one.
-    for plan in itertools.islice(build.shards, 3):
-        place = storage.join(build.place, plan.name)
-        with storage.open_read(place) as stream:
-            yield from records.read_records(stream, place)
+    return contact_sheet(pairs, build.config, count, summary.infos)
 
 
 def _reject_sheet(build: Build) -> bytes:

@@ -231,9 +231,7 @@ def write_unit(place: str) -> None:
     storage.write_bytes(part_place(dataset, plan.name), part.to_bytes())
 
 
-def _cut(
-    sources: Sequence[PlannedSource], config: DatasetConfig
-) -> Iterator[list[PlannedSource]]:
+def _cut(sources: Sequence[PlannedSource], config: DatasetConfig) -> Iterator[list[PlannedSource]]:
     # No unit is much larger than a shard.
     most = max(1, min(_MAX_SOURCES, config.shard_bytes // (3 * config.hr_size**2)))
     unit: list[PlannedSource] = []
@@ -269,8 +267,15 @@ def _contents(plan: UnitPlan) -> Iterator[tuple[PlannedSource, tuple[_Content, b
 
 def _read(file: ImageFile, sha256: str, config: DatasetConfig) -> bytes:
     where = file.place if file.span is None else f"{file.place}: {file.name}"
+    damage: ImageRejectedError | None = None
+    content = b""
     try:
-        content = imageset.read_file(file, max_bytes=config.max_bytes)
+        try:
+            content = imageset.read_file(file, max_bytes=config.max_bytes)
+            found = hashlib.sha256(content).hexdigest()
+        except ImageRejectedError as error:
+            # A member that cannot be unpacked; or the archive is not the one that was listed.
+            damage, found = error, imageset.sha256_of(file)
     except StorageError:
         if storage.exists(file.place):
             raise
@@ -278,11 +283,13 @@ def _read(file: ImageFile, sha256: str, config: DatasetConfig) -> bytes:
             f"{where}: vanished while the dataset was being built; "
             "run the build again when nobody changes the image set"
         ) from None
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if found != sha256:
         raise DatasetError(
             f"{where}: changed while the dataset was being built; "
             "run the build again when nobody writes to the image set"
         )
+    if damage is not None:
+        raise damage
     return content
 
 
@@ -306,7 +313,7 @@ def _open_detector(place: str, config: DatasetConfig) -> Detector:
     kind = config.faces.detector
     assert kind != "auto"
     model = storage.read_bytes(place) if kind == "yunet" else None
-    return open_detector(kind, model, config.faces)
+    return open_detector(kind, model, config.faces, config.hr_size)
 
 
 def _record(planned: PlannedSource, pair: Pair) -> PairRecord:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from beam_jobs import drawing
-from beam_jobs.preview import SHOWN, choose, choose_spread, contact_sheet, most_detailed
+from beam_jobs.preview import SHOWN, choose_spread, contact_sheet, most_detailed
 from srgan import images
 from srgan.dataset_config import DatasetConfig
 from srgan.images import Pixels
@@ -119,13 +119,6 @@ def test_odd_figures_are_no_obstacle() -> None:
     for odd in (0.0, 1e9, 1e-12):
         seen(contact_sheet(pairs[:3], CONFIG, 40, [*infos, info(pair(99, picture(1)), odd)]))
     seen(contact_sheet(pairs[:3], CONFIG, 40, [info(record, 2.0, side=312.7) for record in pairs]))
-
-
-def test_the_first_of_every_group_comes_first() -> None:
-    rows = [pair(n, picture(0, 64, 64), source=f"{n // 2}/x.jpg") for n in range(8)]
-    assert choose(rows, 5) == [rows[0], rows[2], rows[4], rows[6], rows[1]]
-    assert choose(rows, 3) == [rows[0], rows[2], rows[4]]
-    assert choose([], 3) == []
 
 
 rows = st.lists(
