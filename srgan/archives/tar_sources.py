@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import IO
 
 from srgan import storage
-from srgan.archives.members import CutOffError, DamagedError, Listing, Span, StreamError
+from srgan.archives.members import CutOffError, DamagedError, Listing, Problem, Span, StreamError
 from srgan.archives.streams import unpacked
 from srgan.archives.tars import read_members
 from srgan.storage import StoredFile
@@ -105,14 +105,18 @@ def list_plain_tar(file: StoredFile, limit: int) -> Listing:
     """The members of an uncompressed tar: its headers are read, its data is passed over."""
     with storage.open_read(file.place) as stream:
         members, damage = read_members(PlainTar(stream, file.size), limit, file.size)
-    return Listing(file.place, members, damage and ("corrupt", str(damage)))
+    return Listing(file.place, members, _problem(damage))
+
+
+def _problem(damage: DamagedError | None) -> Problem | None:
+    return None if damage is None else ("corrupt", str(damage))
 
 
 def list_packed_tar(file: StoredFile, kind: str, spool: str, limit: int) -> Listing:
     """The members of a compressed tar, their bytes unpacked into one object in ``spool``.
 
-    A stream that is cut off gives the members before the cut. One that is damaged gives none:
-    its checksum comes after them, so that nobody knows which of them are right.
+    A stream that is cut off gives the members before the cut. Of one that is damaged nobody knows
+    which are right, since its checksum comes after them: they are listed, but as ``corrupt``.
     """
     name = hashlib.sha256(file.place.encode("utf-8", "surrogateescape")).hexdigest()
     place = storage.join(spool, f"{name[:16]}.members")
@@ -120,12 +124,14 @@ def list_packed_tar(file: StoredFile, kind: str, spool: str, limit: int) -> List
     with storage.open_write(place, durable=False) as sink:
         source = PackedTar(pieces, sink, limit, max(_ALWAYS, _MOST_RATIO * file.size))
         members, damage = read_members(source, limit, file.size)
+        trusted = not isinstance(damage, StreamError)
         try:
-            if damage is None:
-                source.skip(sys.maxsize)
+            if members:
+                source.skip(sys.maxsize)  # To the checksum at the end.
         except DamagedError as error:
-            damage = error
-    if isinstance(damage, StreamError):
-        wrong = ("corrupt", "lies in a compressed stream that is damaged")
+            trusted = damage is None and not isinstance(error, StreamError)
+            damage = damage or error
+    if not trusted:
+        wrong = ("corrupt", f"in a damaged archive: {damage}")
         members = [replace(member, problem=member.problem or wrong) for member in members]
-    return Listing(place, members, damage and ("corrupt", str(damage)))
+    return Listing(place, members, _problem(damage))

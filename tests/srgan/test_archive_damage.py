@@ -122,8 +122,10 @@ def test_mutated_archives(tmp_path: Path, kind: str) -> None:
         listed, read = read_all([str(folder)], tmp_path / "spool")
         assert listed, "a file of the set is lost"
         seen.update(file.problem[0] for file in listed if file.problem)
-        if [file.name for file in listed] != [f"a{kind}"]:
-            assert not checked or set(read.values()) - {b""} <= right
+        # A compressed stream that is cut off lacks the checksum behind the cut.
+        cut = any(file.problem and "as if cut off" in file.problem[1] for file in listed)
+        if checked and not cut and names(listed) != [f"a{kind}"]:
+            assert set(read.values()) - {b""} <= right
         named, line = read_named(path, tmp_path / "spool")
         assert line or sorted(named.values()) == sorted(read.values())
         assert (str(path) in line and len(line.splitlines()) == 1) or not line
@@ -167,7 +169,7 @@ def test_a_damaged_stream_gives_no_member(tmp_path: Path, kind: str) -> None:
     assert found.damage is not None
     assert "stream is damaged" in found.damage[1]
     assert contents(found) == {}
-    detail = "lies in a compressed stream that is damaged"
+    detail = f"in a damaged archive: {found.damage[1]}"
     assert set(problems(found).values()) == {("corrupt", detail)}
 
 
