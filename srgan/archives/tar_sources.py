@@ -126,7 +126,7 @@ def list_packed_tar(file: StoredFile, kind: str, spool: str, limit: int) -> List
         members, damage = read_members(source, limit, file.size)
         trusted = not isinstance(damage, StreamError)
         try:
-            if members:
+            if members or damage is None:
                 source.skip(sys.maxsize)  # To the checksum at the end.
         except DamagedError as error:
             trusted = damage is None and not isinstance(error, StreamError)

@@ -411,7 +411,12 @@ _NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="\0\\", exclude_categories=["Cs", "Cc"]),
     min_size=1,
     max_size=30,
-).filter(lambda name: clean_name(name) == (name, None) and not name.endswith(archives.EXTENSIONS))
+).filter(
+    lambda name: (
+        clean_name(name) == (name, None)
+        and not name.lower().endswith((*archives.EXTENSIONS, *archives.FOREIGN))
+    )
+)
 
 
 @settings(max_examples=80, deadline=None)
