@@ -17,7 +17,7 @@ from srgan.images import Pixels
 
 HASH_BITS = 256
 _BLOCK = 8
-# White noise of one grey level has this energy in the upper octave and in the one below, times 32^2.
+# Energy of white noise of one grey level in the upper octave and in the one below, times 32^2.
 _NOISE = (420, 135)
 # Of the calmest blocks, what noise of four grey levels could be is taken for noise.
 _LARGEST_NOISE = 4**2
