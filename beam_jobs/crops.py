@@ -94,7 +94,9 @@ def _faces(
 
     faces = detector.find(pixels)
     if not faces:
-        raise ImageRejectedError("no_face", "no face found")
+        raise ImageRejectedError(
+            "no_face", f"no face that fills {config.hr_size} px together with its margin"
+        )
     for face in faces:
         try:
             aligned = align_face(pixels, face, config.faces, config.hr_size)

@@ -14,13 +14,17 @@ from srgan.errors import DatasetError
 from srgan.records import (
     Manifest,
     PairRecord,
+    RecordInfo,
+    Reject,
     ShardInfo,
     decode_example,
     encode_example,
     frame,
     frame_spans,
     open_dataset,
+    read_record_infos,
     read_records,
+    read_rejects,
     shard_name,
     verify_shard,
     write_records,
@@ -80,6 +84,7 @@ def manifest(**changes: object) -> Manifest:
         "build_id": "0" * 12,
         "config": DatasetConfig(),
         "image_set": "sha256:0",
+        "excluded": [],
         "inputs": 1,
         "used_sources": 1,
         "rejected_sources": 0,
@@ -87,6 +92,7 @@ def manifest(**changes: object) -> Manifest:
         "records": {"train": 1, "val": 0, "test": 0},
         "groups": {"train": 1, "val": 0, "test": 0},
         "reject_reasons": {},
+        "reject_crop_reasons": {},
         "shards": [shard, empty],
         "files": {},
         "statistics": None,
@@ -110,20 +116,43 @@ def test_no_manifest_no_dataset(tmp_path: Path) -> None:
         open_dataset(str(tmp_path))
 
 
-@pytest.mark.parametrize("change", ["cut", "version", "unknown"])
+@pytest.mark.parametrize("change", ["cut", "unknown"])
 def test_damaged_manifest(tmp_path: Path, change: str) -> None:
     tree = json.loads(manifest().to_bytes())
     text = json.dumps(tree)
     if change == "cut":
         text = text[:-9]
-    elif change == "version":
-        text = json.dumps({**tree, "schema_version": 2})
     else:
         text = json.dumps({**tree, "surprise": 1})
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(DatasetError, match=r"manifest\.json: damaged manifest: ") as caught:
         open_dataset(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_dataset_of_another_version_says_so(tmp_path: Path) -> None:
+    tree = {**json.loads(manifest().to_bytes()), "schema_version": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps(tree))
+    with pytest.raises(DatasetError, match="schema 1, this one reads 2.; build the dataset again"):
+        open_dataset(str(tmp_path))
+
+
+def test_lines_of_records_and_rejects(tmp_path: Path) -> None:
+    info = RecordInfo(
+        "0" * 64 + "-003", "Ünal/1.jpg", "Ünal", "val", "v", 640, 480, 130.5, 0.6, 41.0, "f" * 64
+    )
+    rejects = [Reject("a.txt", "not_an_image", "text", "1" * 64), Reject("b", "flat", "-", "2", 4)]
+    (tmp_path / "manifest.json").write_bytes(manifest().to_bytes())
+    (tmp_path / "records.jsonl").write_bytes(info.to_line())
+    (tmp_path / "rejected.jsonl").write_bytes(b"".join(r.to_line() for r in rejects))
+    dataset = open_dataset(str(tmp_path))
+    assert list(read_record_infos(dataset)) == [info]
+    assert list(read_rejects(dataset)) == rejects
+    assert info.sha256 == "0" * 64
+    assert "crop" not in json.loads(rejects[0].to_line())
+    (tmp_path / "rejected.jsonl").write_bytes(rejects[0].to_line() + b"{")
+    with pytest.raises(DatasetError, match=r"rejected\.jsonl: line 2 is damaged"):
+        list(read_rejects(dataset))
 
 
 def test_verify_shard(tmp_path: Path) -> None:
