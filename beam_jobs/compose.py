@@ -154,7 +154,8 @@ def _cut(lengths: Sequence[int], target: int) -> list[tuple[int, int]]:
         return []
     total = sum(lengths)
     count = min(max(1, round(total / target)), len(lengths))
-    cuts, start, seen = [], 0, 0
+    cuts: list[tuple[int, int]] = []
+    start = seen = 0
     for end, length in enumerate(lengths, 1):
         seen += length
         left = len(lengths) - end

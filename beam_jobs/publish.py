@@ -26,6 +26,7 @@ from srgan.records import (
     REJECTED,
     SPLITS,
     Manifest,
+    PairRecord,
     PixelStatistics,
     RecordInfo,
     Reject,
@@ -255,7 +256,7 @@ def _write_records(build: Build, summary: _Summary) -> str:
 
 
 def _preview(build: Build, summary: _Summary) -> bytes:
-    pairs = []
+    pairs: list[PairRecord] = []
     for info in choose_spread(summary.infos):
         place = storage.join(build.place, info.shard)
         frame = storage.read_range(place, *summary.spans[info.key])

@@ -157,7 +157,7 @@ def plan_units(candidates: Sequence[Candidate], config: DatasetConfig) -> list[U
         hr, lr = candidate.hr, candidate.lr
         group = group_of(hr.file.inside, hr.sha256, config)
         planned = PlannedSource(
-            hr.sha256, group, hr.file, lr and lr.file, lr.sha256 if lr else None
+            hr.sha256, group, hr.file, lr.file if lr else None, lr.sha256 if lr else None
         )
         by_split[split_of(group, config)].append(planned)
     return [
