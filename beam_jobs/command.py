@@ -42,6 +42,13 @@ _NESTED = tuple(
     for name, field in DatasetConfig.model_fields.items()
     if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen)
 )
+# The option that each section of the help begins with.
+_SECTIONS = {
+    "name": "dataset",
+    "group": "splits",
+    "alpha": "which images are accepted",
+    "min_sharpness": "which HR images are accepted",
+}
 _CONFIG_OPTIONS = tuple(name for name in DatasetConfig.model_fields if name not in _NESTED)
 
 
@@ -105,7 +112,9 @@ def make_parser() -> argparse.ArgumentParser:
         usage="%(prog)s --input PLACE --output PLACE [options] [options of Beam's]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=26, width=100
+        ),
         allow_abbrev=False,
     )
     job = parser.add_argument_group("job")
@@ -149,15 +158,17 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes of the local runner; 0 chooses by the size of the image set (default: 0)",
     )
-    dataset = parser.add_argument_group("dataset")
+    groups = {title: parser.add_argument_group(title) for title in _SECTIONS.values()}
+    section = ""
     for name in _CONFIG_OPTIONS:
+        section = _SECTIONS.get(name, section)
         field = DatasetConfig.model_fields[name]
         text = (field.description or "").replace("%", "%%")
         default = "" if field.default is None else f" (default: {field.default})"
-        dataset.add_argument(
+        groups[section].add_argument(
             _option(name), dest=name, metavar=_metavar(field.annotation), help=text + default
         )
-    dataset.add_argument(
+    groups[_SECTIONS["name"]].add_argument(
         "--set",
         action="append",
         default=[],
@@ -176,6 +187,8 @@ def _settings(name: str) -> str:
     assert issubclass(model, Frozen)
     lines = []
     for key, field in model.model_fields.items():
+        if key == "model_sha256":  # The builder's own.
+            continue
         default = field.get_default(call_default_factory=True)
         shown = list(default) if isinstance(default, tuple) else default
         text = f"{field.description or ''} (default: {shown})".replace("%", "%%")
@@ -234,6 +247,9 @@ def _metavar(annotation: Any) -> str:
     if annotation is str:
         return "TEXT"
     if choices := get_args(annotation):
-        words = [str(choice) for choice in choices if not isinstance(choice, type)]
-        return "|".join(words) or "N"
+        return "|".join(_words(choices)) or "N"
     return "X" if annotation is float else "N"
+
+
+def _words(choices: Sequence[Any]) -> list[str]:
+    return [str(choice) for choice in choices if isinstance(choice, (str, int))]

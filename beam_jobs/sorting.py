@@ -45,7 +45,7 @@ def sort_out(
     found = Sorted([], [], {})
     readable = []
     for source in sorted(sources, key=lambda s: s.name):
-        reject = _unreadable(source, config)
+        reject = _unreadable(source)
         if reject is None:
             readable.append(source)
         else:
@@ -130,15 +130,12 @@ def _why_alone(
     return f"{len(matches)} LR files called {wanted}.*" if matches else f"no LR file {wanted}.*"
 
 
-def _unreadable(source: Source, config: DatasetConfig) -> Reject | None:
+def _unreadable(source: Source) -> Reject | None:
     file = source.file
     if file.problem is not None:
         return _reject(source, *file.problem)
     if file.size == 0:
         return _reject(source, "not_an_image", "empty file")
-    if file.size > config.max_bytes:
-        detail = f"{file.size} bytes, the limit is {config.max_bytes}"
-        return _reject(source, "too_many_bytes", detail)
     return None
 
 

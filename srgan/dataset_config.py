@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from srgan.config import Frozen, Positive, Scale
+from srgan.config import Fraction, Frozen, Positive, Scale
 
 Crop = Literal["center", "faces", "tiles", "none"]
 Degradation = Literal["bicubic", "area", "realistic", "tone", "paired"]
@@ -37,12 +37,122 @@ class FaceConfig(Frozen):
     )
 
 
+Range = tuple[float, float]
+
+
+def _within(lowest: float, highest: float) -> AfterValidator:
+    def check(ends: Range) -> Range:
+        low, high = ends
+        if not lowest <= low <= high <= highest:  # NaN fails too
+            raise ValueError(
+                f"[{low:g}, {high:g}] is no range within [{lowest:g}, {highest:g}], low end first"
+            )
+        return ends
+
+    return AfterValidator(check)
+
+
+class KernelShares(Frozen):
+    """How often each shape of blur is drawn; together 1. The figures are Real-ESRGAN's."""
+
+    gaussian: Fraction = 0.45
+    anisotropic: Fraction = 0.25
+    generalized: Fraction = 0.12
+    generalized_anisotropic: Fraction = 0.03
+    plateau: Fraction = 0.12
+    plateau_anisotropic: Fraction = 0.03
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        total = sum(share for _, share in self)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {total:g}, not to 1")
+        return self
+
+
+class RoundConfig(Frozen):
+    """One round of blur, resize, noise and JPEG; ranges are drawn from uniformly."""
+
+    blur: Fraction = Field(1.0, description="How often there is blur at all.")
+    sinc: Fraction = Field(0.1, description="How often the blur is a sinc filter, which rings.")
+    sigma: Annotated[Range, _within(0.05, 20)] = Field(
+        (0.2, 2.0), description="Width of the blur in pixels."
+    )
+    enlarge: Fraction = Field(0.2, description="How often the image is enlarged.")
+    shrink: Fraction = Field(0.7, description="How often it is shrunk; else it keeps its size.")
+    resize: Annotated[Range, _within(0.05, 4)] = Field(
+        (0.4, 1.3), description="Smallest and largest factor of the size."
+    )
+    gaussian: Fraction = Field(0.5, description="How often the noise is Gaussian, else Poisson's.")
+    grey: Fraction = Field(0.4, description="How often the noise is without colour.")
+    noise: Annotated[Range, _within(0, 100)] = Field(
+        (1.0, 12.0), description="Gaussian noise in grey levels."
+    )
+    poisson: Annotated[Range, _within(0, 10)] = Field(
+        (0.05, 1.0), description="Poisson noise, as a multiple of that of 1 photon a grey level."
+    )
+    jpeg: Annotated[tuple[int, int], _within(1, 100)] = Field(
+        (40, 95), description="JPEG quality."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.enlarge + self.shrink > 1 + 1e-9:
+            raise ValueError(
+                f"enlarge {self.enlarge:g} and shrink {self.shrink:g} are more than 1 together"
+            )
+        low, high = self.resize
+        if (self.enlarge and high < 1) or (self.shrink and low > 1):
+            raise ValueError(
+                f"resize [{low:g}, {high:g}] leaves nothing to enlarge or to shrink to; "
+                "set enlarge or shrink to 0"
+            )
+        return self
+
+
 class RealisticConfig(Frozen):
-    """Second-order degradation of Real-ESRGAN (Wang et al. 2021, section 3)."""
+    """Second-order degradation of Real-ESRGAN (Wang et al. 2021, section 3).
+
+    Probabilities are the published ones; ranges are milder, since a face of 128 pixels bears less
+    than a crop of 256 from a photo of many megapixels. Published: sigma 0.2-3 and 0.2-1.5, resize
+    0.15-1.5 and 0.3-1.2, noise 1-30 and 1-25, poisson 0.05-3 and 0.05-2.5, jpeg 30-95 twice.
+    """
+
+    kernels: KernelShares = KernelShares()
+    kernel_size: Annotated[tuple[int, int], _within(3, 41)] = Field(
+        (7, 21), description="Sides of blur kernels in pixels; odd ones are drawn."
+    )
+    generalized_beta: Annotated[Range, _within(0.1, 10)] = Field(
+        (0.5, 4.0), description="Exponent of generalized Gaussians; below 1 heavier tails."
+    )
+    plateau_beta: Annotated[Range, _within(0.1, 10)] = Field(
+        (1.0, 2.0), description="Exponent of plateau-shaped kernels."
+    )
+    first: RoundConfig = RoundConfig()
+    second: RoundConfig = RoundConfig(
+        blur=0.8,
+        sigma=(0.2, 1.0),
+        enlarge=0.3,
+        shrink=0.4,
+        resize=(0.6, 1.2),
+        noise=(1.0, 8.0),
+        poisson=(0.05, 0.7),
+    )
+    final_sinc: Fraction = Field(0.8, description="How often a sinc filter comes last.")
 
 
 class ToneConfig(Frozen):
     """Exposure and contrast of LR, which the generator learns to correct."""
+
+    exposure: Annotated[Range, _within(-6, 6)] = Field(
+        (-1.5, 0.5), description="Stops of exposure, in linear light."
+    )
+    warmth: Annotated[Range, _within(-2, 2)] = Field(
+        (-0.2, 0.2), description="White balance: stops of red over blue, in linear light."
+    )
+    contrast: Annotated[Range, _within(0.1, 4)] = Field(
+        (0.7, 1.1), description="Factor of the distance from middle grey, of sRGB values."
+    )
 
 
 class PairedConfig(Frozen):
@@ -86,6 +196,7 @@ class DatasetConfig(Frozen):
     realistic: RealisticConfig = RealisticConfig()
     tone: ToneConfig = ToneConfig()
     paired: PairedConfig = PairedConfig()
+    shard_bytes: int = Field(64 * 2**20, ge=1, description="Size of a shard, about.")
     group: str = Field(
         "parent",
         description="What keeps together in one split: 'parent' (name of the folder), 'none' "
@@ -94,6 +205,13 @@ class DatasetConfig(Frozen):
     val_fraction: float = Field(0.05, ge=0, le=0.5, description="Share of groups for validation.")
     test_fraction: float = Field(0.05, ge=0, le=0.5, description="Share of groups for the test.")
     split_salt: str = Field("srgan", description="Another salt gives other splits.")
+    near_duplicate_bits: int = Field(
+        32,
+        ge=-1,
+        le=64,
+        description="Differing bits of 256 up to which two images, or one and the other's mirror "
+        "image, are twins; such a twin in another split is rejected. -1: not looked for.",
+    )
     alpha: str = Field(
         "#ffffff",
         pattern=r"^(#[0-9a-f]{6}|reject)$",
@@ -119,14 +237,6 @@ class DatasetConfig(Frozen):
     min_contrast: float = Field(
         3.0, ge=0, description="Standard deviation of HR's luma in grey levels; flat is rejected."
     )
-    near_duplicate_bits: int = Field(
-        32,
-        ge=-1,
-        le=64,
-        description="Differing bits of 256 up to which two images, or one and the other's mirror "
-        "image, are twins; such a twin in another split is rejected. -1: not looked for.",
-    )
-    shard_bytes: int = Field(64 * 2**20, ge=1, description="Size of a shard, about.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -141,8 +251,8 @@ class DatasetConfig(Frozen):
             )
         if self.tile_stride is not None and self.crop != "tiles":
             raise ValueError(f"tile_stride {self.tile_stride} is for crop tiles, not {self.crop}")
-        if self.degradation == "paired" and self.crop == "faces":
-            raise ValueError("crop faces turns and shrinks HR, which paired LR files do not follow")
+        if self.degradation == "paired":
+            self._check_paired()
         if self.group not in ("parent", "none"):
             try:
                 groups = re.compile(self.group).groups
@@ -153,6 +263,21 @@ class DatasetConfig(Frozen):
             if groups != 1:
                 raise ValueError(f"group {self.group!r} must have exactly one capturing group")
         return self
+
+    def _check_paired(self) -> None:
+        """LR files come as they are: HR is cut on their grid and never resized."""
+        if self.crop == "faces":
+            raise ValueError("crop faces turns and shrinks HR, which paired LR files do not follow")
+        if self.crop_size not in (None, self.hr_size):
+            raise ValueError(
+                f"crop_size {self.crop_size} would shrink HR to hr_size {self.hr_size}, which "
+                "paired LR files do not follow; leave it out"
+            )
+        if self.tile_stride is not None and self.tile_stride % self.scale:
+            raise ValueError(
+                f"tile_stride {self.tile_stride} is not a multiple of scale {self.scale}, so that "
+                "tiles would not begin on pixels of the paired LR files"
+            )
 
     @property
     def lr_size(self) -> int:
