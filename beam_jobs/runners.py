@@ -1,34 +1,50 @@
-"""Which engine runs a pipeline, with which options, and what its errors say."""
+"""Which engine runs a pipeline."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from beam_jobs.engines import dataflow, flink
+from beam_jobs.engines.beam import check_arguments, import_beam, make_pipeline, option, silent_beam
+from beam_jobs.engines.failures import EngineError, find_error
+from beam_jobs.engines.remote import run_remotely
 from beam_jobs.processes import run_in_processes
-from srgan import errors
-from srgan.errors import ConfigError, SrganError
+from srgan.errors import ConfigError
+
+__all__ = ["LOCAL", "Engine", "EngineError", "check_arguments", "choose_engine", "find_error"]
 
 LOCAL = "local"
 # Beam's DaskRunner computes only the last transform and loses tagged outputs, with exit code 0;
 # the interactive one is for notebooks.
 _REFUSED = {"DaskRunner": "it loses data silently", "InteractiveRunner": "it is for notebooks"}
-_ERROR = re.compile(r"srgan\.errors\.(\w+): ([^\n]+)")
-_WHILE_RUNNING = re.compile(r"( \[while running .*| \[\d+\]|\\n.*)$")
+_FLINK = ("PortableRunner", "FlinkRunner")
+_DATAFLOW = "DataflowRunner"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A Beam runner and the options it gets."""
+    """A Beam runner and the options that the user gave for it.
+
+    ``workers`` is the parallelism on Flink and the most machines on Dataflow; 0 leaves it to them.
+    """
 
     runner: str
     arguments: tuple[str, ...]
     local: bool
+    workers: int = 0
+
+    def check(self, places: Sequence[str]) -> None:
+        """:class:`ConfigError` or :class:`EngineError` for what is known to fail beforehand.
+
+        ``places`` are those that workers read and write.
+        """
+        if self.runner in _FLINK:
+            flink.check(self.arguments)
+        if self.runner == _DATAFLOW:
+            dataflow.check(self.arguments)
+            dataflow.check_places(places)
 
     def run(
         self, function: Callable[[str], None], places: Sequence[str], workers: int, name: str
@@ -40,27 +56,34 @@ class Engine:
         """
         if not places:
             return
-        beam = import_beam()
-        from apache_beam.options.pipeline_options import PipelineOptions
+        self.check(places[:1])
+        with silent_beam():
+            if self.local:
+                self._run_here(function, places, workers, name)
+            else:
+                run_remotely(self.runner, self.arguments_for(name), function, places, name)
 
-        def run(chosen: Any) -> None:
-            pipeline = beam.Pipeline(runner=chosen, options=PipelineOptions(list(arguments)))
-            _ = (
-                pipeline
-                | "places" >> beam.Create(list(places))
-                | "spread" >> beam.Reshuffle()
-                | name >> beam.Map(function).with_output_types(None)
-            )
-            pipeline.run().wait_until_finish()
+    def arguments_for(self, step: str) -> list[str]:
+        """The user's options, and what the engine needs beyond them."""
+        arguments = list(self.arguments)
+        if self.runner in _FLINK:
+            arguments += flink.arguments_for(arguments, self.workers)
+        if self.runner == _DATAFLOW:
+            arguments += dataflow.arguments_for(arguments, self.workers, step)
+        return arguments
 
-        arguments = self.arguments
+    def _run_here(
+        self, function: Callable[[str], None], places: Sequence[str], workers: int, name: str
+    ) -> None:
+        def run(runner: Any, *more: str) -> None:
+            arguments = [*more, *self.arguments]
+            make_pipeline(runner, arguments, function, places, name).run().wait_until_finish()
+
         try:
-            with _silent_beam():
-                if self.local and workers > 1:
-                    arguments = (f"--direct_num_workers={workers}", *arguments)
-                    run_in_processes(run)
-                else:
-                    run(self.runner)
+            if workers > 1:
+                run_in_processes(lambda runner: run(runner, f"--direct_num_workers={workers}"))
+            else:
+                run(self.runner)
         except Exception as error:
             found = find_error(error)
             if found is None:
@@ -68,84 +91,18 @@ class Engine:
             raise found from None
 
 
-def choose_engine(runner: str, pipeline_args: Sequence[str]) -> Engine:
+def choose_engine(runner: str, pipeline_args: Sequence[str], workers: int = 0) -> Engine:
     """The engine that a ``--runner`` names: ``local``, ``flink``, ``dataflow`` or Beam's own name.
 
     Raises :class:`ConfigError` for an unknown runner or an option that Beam does not know (Beam
     itself would ignore it).
     """
-    has_endpoint = any(a.partition("=")[0] == "--job_endpoint" for a in pipeline_args)
-    known = {
-        LOCAL: "FnApiRunner",
-        "flink": "PortableRunner" if has_endpoint else "FlinkRunner",
-        "dataflow": "DataflowRunner",
-    }
+    known = {LOCAL: "FnApiRunner", "flink": flink.runner(pipeline_args), "dataflow": _DATAFLOW}
     name = known.get(runner) or _beam_runner(runner)
     # Further options of a job server are known to nobody but it.
-    if not (name == "PortableRunner" and has_endpoint):
+    if not (name == "PortableRunner" and option(pipeline_args, "job_endpoint") is not None):
         check_arguments(pipeline_args)
-    return Engine(name, tuple(pipeline_args), local=name == "FnApiRunner")
-
-
-def check_arguments(arguments: Sequence[str]) -> None:
-    """:class:`ConfigError` for the first argument that is no option of Beam's."""
-    if not arguments:
-        return
-    import_beam()
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    for index, argument in enumerate(arguments):
-        before = arguments[index - 1] if index else ""
-        if not argument.startswith("-") and (not before.startswith("-") or "=" in before):
-            raise ConfigError(f"unexpected argument {argument!r}; see --help")
-    options = PipelineOptions(list(arguments))
-    complaint = io.StringIO()
-    try:
-        # Beam warns of what it does not know; our own line says it.
-        with contextlib.redirect_stderr(complaint), _silent():
-            accepted = options.get_all_options()
-            everything = options.get_all_options(retain_unknown_options=True)
-    except SystemExit:
-        line = complaint.getvalue().strip().rpartition("error: ")[2]
-        raise ConfigError(f"Beam's options: {' '.join(line.split())}") from None
-    unknown = sorted(set(everything) - set(accepted))
-    if unknown:
-        raise ConfigError(
-            f"unknown option --{unknown[0]}: neither this job nor Beam has it; see --help"
-        )
-
-
-def find_error(error: BaseException) -> SrganError | None:
-    """The error for people inside what Beam made of it: in the chain, else in the text."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, SrganError):
-            return type(link)(_clean(str(link)))
-        link = link.__cause__ or link.__context__
-    found = _ERROR.findall(str(error))
-    if not found:
-        return None
-    name, message = found[-1]
-    kind = getattr(errors, name, SrganError)
-    return kind(_clean(message)) if issubclass(kind, SrganError) else None
-
-
-def import_beam() -> Any:
-    """``apache_beam``, without the warning about Google packages that we do not use."""
-    with _silent():
-        import apache_beam
-    return apache_beam
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """No log lines up to warnings."""
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
-    try:
-        yield
-    finally:
-        logging.disable(before)
+    return Engine(name, tuple(pipeline_args), name == "FnApiRunner", workers)
 
 
 def _beam_runner(runner: str) -> str:
@@ -164,18 +121,3 @@ def _beam_runner(runner: str) -> str:
     if name in _REFUSED:
         raise ConfigError(f"runner {runner!r} is not offered: {_REFUSED[name]}; use local or flink")
     return name
-
-
-@contextlib.contextmanager
-def _silent_beam() -> Iterator[None]:
-    logger = logging.getLogger("apache_beam")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-def _clean(message: str) -> str:
-    return _WHILE_RUNNING.sub("", message)
