@@ -26,7 +26,7 @@ def test_hr_is_the_central_crop_untouched_when_it_has_the_size() -> None:
 
 def test_a_larger_crop_is_shrunk() -> None:
     pixels = np.full((70, 90, 3), (200, 30, 90), np.uint8)
-    config = DatasetConfig(hr_size=32, crop_size=64, scale=2, min_contrast=0)
+    config = DatasetConfig(hr_size=32, crop_size=64, scale=2, min_contrast=0, min_sharpness=0)
     pair = one_pair(encoded(pixels), config)
     assert pair.hr.shape == (32, 32, 3)
     assert pair.lr.shape == (16, 16, 3)

@@ -62,6 +62,14 @@ def test_an_architecture_names_defaults_that_any_key_overrides() -> None:
     [
         ({"hr_size": 130}, "hr_size 130 is not a multiple of scale 4"),
         ({"crop_size": 64}, "crop_size 64 is smaller than hr_size 128"),
+        ({"crop": "tiles", "crop_size": 256}, "crop_size 256 is for crop center, not tiles"),
+        ({"tile_stride": 64}, "tile_stride 64 is for crop tiles, not center"),
+        ({"crop": "faces", "degradation": "paired"}, "crop faces turns and shrinks HR"),
+        ({"crop_size": 256, "degradation": "paired"}, "would shrink HR to hr_size 128"),
+        (
+            {"crop": "tiles", "tile_stride": 98, "degradation": "paired"},
+            "tile_stride 98 is not a multiple of scale 4",
+        ),
         ({"group": "("}, "no regular expression"),
         ({"group": "abc"}, "exactly one capturing group"),
     ],
