@@ -76,12 +76,12 @@ class RoundConfig(Frozen):
     blur: Fraction = Field(1.0, description="How often there is blur at all.")
     sinc: Fraction = Field(0.1, description="How often the blur is a sinc filter, which rings.")
     sigma: Annotated[Range, _within(0.05, 20)] = Field(
-        (0.2, 2.0), description="Width of the blur in pixels."
+        (0.2, 1.8), description="Width of the blur in pixels."
     )
     enlarge: Fraction = Field(0.2, description="How often the image is enlarged.")
     shrink: Fraction = Field(0.7, description="How often it is shrunk; else it keeps its size.")
     resize: Annotated[Range, _within(0.05, 4)] = Field(
-        (0.4, 1.3), description="Smallest and largest factor of the size."
+        (0.5, 1.3), description="Smallest and largest factor of the size."
     )
     gaussian: Fraction = Field(0.5, description="How often the noise is Gaussian, else Poisson's.")
     grey: Fraction = Field(0.4, description="How often the noise is without colour.")
@@ -91,9 +91,7 @@ class RoundConfig(Frozen):
     poisson: Annotated[Range, _within(0, 10)] = Field(
         (0.05, 1.0), description="Poisson noise, as a multiple of that of 1 photon a grey level."
     )
-    jpeg: Annotated[tuple[int, int], _within(1, 100)] = Field(
-        (40, 95), description="JPEG quality."
-    )
+    jpeg: Annotated[tuple[int, int], _within(1, 100)] = Field((40, 95), description="JPEG quality.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -115,7 +113,8 @@ class RealisticConfig(Frozen):
 
     Probabilities are the published ones; ranges are milder, since a face of 128 pixels bears less
     than a crop of 256 from a photo of many megapixels. Published: sigma 0.2-3 and 0.2-1.5, resize
-    0.15-1.5 and 0.3-1.2, noise 1-30 and 1-25, poisson 0.05-3 and 0.05-2.5, jpeg 30-95 twice.
+    0.15-1.5 and 0.3-1.2, noise 1-30 and 1-25, poisson 0.05-3 and 0.05-2.5, jpeg 30-95 twice, the
+    final cut-off 0.33-1.
     """
 
     kernels: KernelShares = KernelShares()
@@ -134,11 +133,15 @@ class RealisticConfig(Frozen):
         sigma=(0.2, 1.0),
         enlarge=0.3,
         shrink=0.4,
-        resize=(0.6, 1.2),
+        resize=(0.75, 1.2),
         noise=(1.0, 8.0),
         poisson=(0.05, 0.7),
+        jpeg=(50, 95),
     )
     final_sinc: Fraction = Field(0.8, description="How often a sinc filter comes last.")
+    final_cutoff: Annotated[Range, _within(0.1, 1)] = Field(
+        (0.55, 1.0), description="Its cut-off as a share of the highest frequency of LR."
+    )
 
 
 class ToneConfig(Frozen):
