@@ -93,17 +93,14 @@ def build(
     passes = Passes(choose_engine(runner, pipeline_args), workers, progress or ignore)
     config, model = _with_detector(config, face_model)
     order = _Order(inputs, config, [open_dataset(place) for place in exclude], model)
-    for last in (False, True):
+    try:
+        return _build_once(order, root, passes, started)
+    except _WorkLostError:
+        # A builder of the same that has ended took along what both had in there.
         try:
             return _build_once(order, root, passes, started)
-        except _SpoolLostError as error:
-            # A builder of the same that has ended took along what both had unpacked.
-            if last:
-                raise StorageError(
-                    f"{error}: removed while the dataset was being built, by another build of it; "
-                    "run the build again"
-                ) from None
-    raise AssertionError
+        except _WorkLostError as error:
+            raise error.reason from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,8 +110,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(argv, build)
 
 
-class _SpoolLostError(Exception):
-    """What was unpacked from an archive is not there any more."""
+class _WorkLostError(Exception):
+    """What was listed, or unpacked from an archive, is not there any more: hence ``reason``."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def _build_once(order: _Order, root: str, passes: Passes, started: float) -> BuildResult:
@@ -137,14 +138,14 @@ def _build_once(order: _Order, root: str, passes: Passes, started: float) -> Bui
         except Exception as error:
             if _is_published(place):
                 return _finished(place, started, already=True, by_another=True)
-            _check_spool(files, spool)
+            _check_work(files, work, error)
             if isinstance(error, DatasetError):
                 # Sources have changed: the next build has another id and would leave this lying.
                 storage.delete(place)
             raise
         return _finished(place, started, already=not mine, by_another=not mine)
-    except SrganError:
-        _check_spool(files, spool)
+    except SrganError as error:
+        _check_work(files, work, error)
         raise
     finally:
         # What went wrong before is what a person has to hear of.
@@ -152,11 +153,10 @@ def _build_once(order: _Order, root: str, passes: Passes, started: float) -> Bui
             storage.delete(work)
 
 
-def _check_spool(files: Sequence[ImageFile], spool: str) -> None:
-    unpacked = {file.place for file in files if file.place.startswith(f"{spool}/")}
-    lost = next((place for place in sorted(unpacked) if not storage.exists(place)), None)
-    if lost is not None:
-        raise _SpoolLostError(lost)
+def _check_work(files: Sequence[ImageFile], work: str, reason: Exception) -> None:
+    unpacked = {file.place for file in files if file.place.startswith(f"{work}/")}
+    if not all(storage.exists(place) for place in (work, *unpacked)):
+        raise _WorkLostError(reason) from None
 
 
 def _build(
