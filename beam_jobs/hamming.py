@@ -49,8 +49,8 @@ def twins_within(
     rows, _, back = _distinct(rows)
     others, first, _ = _distinct(others)
     best = _Best(len(rows))
-    sizes = sorted((len(rows), len(others)))
-    index = _cheapest(bits, *sizes, _AGREEMENT) if chunks is None else chunks
+    small, large = sorted((len(rows), len(others)))
+    index = _cheapest(bits, small, large, _AGREEMENT) if chunks is None else chunks
     left = np.arange(len(rows))
     if index:
         candidates = _exact_candidates(rows, others, index)
@@ -59,8 +59,8 @@ def twins_within(
                 best.add(row, first[other], bits_apart)
             left = np.flatnonzero(best.twin < 0)
         if chunks is None:
-            agreement = (candidates / math.prod(sizes) / index) ** (index / _BITS)
-            index = _cheapest(bits, *sizes, max(_AGREEMENT, agreement))
+            agreement = (candidates / (small * large) / index) ** (index / _BITS)
+            index = _cheapest(bits, small, large, max(_AGREEMENT, agreement))
     swapped = len(others) < len(left)
     sides = (others, rows[left]) if swapped else (rows[left], others)
     for one, another, bits_apart in _matches(*sides, bits, index):
@@ -238,8 +238,9 @@ def _cheapest(bits: int, queries: int, table: int, agreement: float) -> int:
                 for flipped, count in enumerate(ways)
             )
             total += sum(ways) * (_ROUND + queries * _LOOKUP)
-            total += queries * table * near * _CANDIDATE
+            total += queries * table * float(near) * _CANDIDATE
             total += 2**width * 1e-8 + (queries + table) * width * 1e-8
         return total
 
-    return min((0, *range(_FEWEST_CHUNKS, _MOST_CHUNKS + 1)), key=seconds)
+    chunks: int = min([0, *range(_FEWEST_CHUNKS, _MOST_CHUNKS + 1)], key=seconds)
+    return chunks

@@ -70,7 +70,7 @@ def convolve(planes: Planes, kernel: Kernel) -> Planes:
     height, width = (_fast_length(side) for side in padded.shape[1:])
     spectrum = np.fft.rfft2(padded, s=(height, width))
     spectrum *= np.fft.rfft2(kernel.astype(np.float32), s=(height, width))
-    blurred: Planes = np.fft.irfft2(spectrum, s=(height, width))
+    blurred = np.fft.irfft2(spectrum, s=(height, width)).astype(np.float32, copy=False)
     top = 2 * margin
     return blurred[:, top : top + planes.shape[1], top : top + planes.shape[2]]
 
@@ -93,7 +93,8 @@ def _distance(side: int, sigma: Range, angle: float) -> NDArray[np.float64]:
 
 
 def _normalised(kernel: NDArray[np.float64]) -> Kernel:
-    return kernel / kernel.sum()
+    normalised: Kernel = kernel / kernel.sum()
+    return normalised
 
 
 def _bessel_j1(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -128,7 +128,8 @@ def _block_energies(band: _Integers) -> NDArray[np.int64]:
     top, left = ((side % _BLOCK) // 2 for side in band.shape)
     squares = np.square(band[top : top + height, left : left + width])
     columns = squares.reshape(height // _BLOCK, _BLOCK, width).sum(axis=1, dtype=np.int64)
-    return columns.reshape(-1, _BLOCK)
+    blocks: NDArray[np.int64] = columns.reshape(-1, _BLOCK)
+    return blocks
 
 
 def _energy(
