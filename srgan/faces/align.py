@@ -76,7 +76,7 @@ def _squares(
     if c > 0 and abs(s) < _UPRIGHT:
         c, s = 1.0, 0.0
     fitting = min(side, min(photo) / (abs(c) + abs(s)))
-    if fitting >= face.size * (1 + config.margin) and s:
+    if fitting >= face.size * (1 + config.margin) and (c, s) != (1.0, 0.0):
         yield _inside(Square(centre, fitting, (c, s)), photo)
     if c > abs(s):
         yield _inside(Square(centre, math.floor(min(side, *photo))), photo)

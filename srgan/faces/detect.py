@@ -9,8 +9,9 @@ photo itself; what does not score as a face there is dropped.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,8 +26,12 @@ from srgan.images import Pixels
 _PATCH = 2.4
 # Each copy is so much smaller than the one before; well within the range of sizes of a detector.
 _OCTAVE = 4
+# All of it is done in a close-up, so many times as wide as the face, of so many pixels at most.
+_CLOSE_UP, _CLOSE_UP_PIXELS = 4, 320
 # From a head that leans by 45 degrees to the last half degree.
 _FITS = 2
+# What looks smaller than this part of the size that is needed, is; so it is not measured.
+_HOPELESS = 0.7
 # In sizes of the face.
 _AGREEMENT = 0.15
 
@@ -39,7 +44,7 @@ class Finder:
     """The faces of uint8 RGB [H, W, 3] in its coordinates, doubtful ones too."""
     smallest: float
     """Size of the smallest face that is found for sure."""
-    largest: float
+    largest: int
     """Size of the largest face that is found for sure."""
     patch: int
     """Side of the patch in which a face is measured."""
@@ -70,9 +75,10 @@ class Detector:
         are multiples of a quarter of a pixel, and of faces that overlap only one is there: the
         same photo gives the same list.
         """
-        seen = suppressed([face for copy in self._copies(pixels) for face in self._look(*copy)])
-        measured = [self._measured(pixels, face) for face in seen]
-        return ordered(suppressed([quantised(face) for face in measured if face is not None]))
+        # Whole pixels, so that what is measured is the same on every processor.
+        seen = [quantised(face, 1) for copy in self._copies(pixels) for face in self._look(*copy)]
+        measured = [self._measured(pixels, face) for face in suppressed(seen)]
+        return ordered(suppressed([quantised(face, 4) for face in measured if face is not None]))
 
     def _copies(self, pixels: Pixels) -> Iterator[tuple[Pixels, float]]:
         """Ever smaller copies of the photo, and how many pixels of it each of theirs is."""
@@ -97,15 +103,27 @@ class Detector:
         tile = self.finder.tile
         height, width = pixels.shape[:2]
         # What one tile cuts through, the next one has whole.
-        step = max(1, tile - math.ceil(self.finder.largest))
+        step = max(1, tile - self.finder.largest)
         for top in range(0, max(1, height - tile + step), step):
             for left in range(0, max(1, width - tile + step), step):
                 part = pixels[top : top + tile, left : left + tile]
-                for face in self.finder.look(part):
-                    yield _moved(face, lambda p, at=(left, top): _scaled(p, at, scale), scale)
+                place = functools.partial(_scaled, left=left, top=top, scale=scale)
+                yield from (_moved(face, place, scale) for face in self.finder.look(part))
 
     def _measured(self, pixels: Pixels, rough: Face) -> Face | None:
         """The face as it looks upright in the middle of a patch; ``None`` when it is none."""
+        if rough.size < self.least_size * _HOPELESS:
+            return rough if rough.score >= self.finder.min_score else None
+        around = Square(rough.centre, _CLOSE_UP * rough.size)
+        side = min(math.ceil(around.side), _CLOSE_UP_PIXELS)
+        scale = around.side / side
+        close_up = sample_square(pixels, around, side, exact=False)
+        face = self._upright(
+            close_up, _moved(rough, lambda point: around.to_square(point, side), 1 / scale)
+        )
+        return face and _moved(face, lambda point: around.to_photo(point, side), scale)
+
+    def _upright(self, pixels: Pixels, rough: Face) -> Face | None:
         face = self._fitted(pixels, rough) or self._seen(pixels, rough)
         if face is None or face.score >= self.finder.upright_score:
             return face
@@ -126,7 +144,8 @@ class Detector:
         seen = self._seen(pixels, face)
         if seen is None or math.dist(seen.eyes, face.eyes) > _AGREEMENT * face.size:
             return None
-        return replace(face, box=seen.box, score=seen.score)
+        face = replace(face, box=seen.box, score=seen.score)
+        return face if _is_one(face) else None
 
     def _seen(self, pixels: Pixels, face: Face) -> Face | None:
         """What the detector sees in the middle of the upright patch around a face."""
@@ -135,15 +154,20 @@ class Detector:
         if square.side < 1:
             return None
         middle = finder.patch / 2, finder.patch / 2
-        patch = sample_square(pixels, square, finder.patch, oversampling=1)
+        patch = sample_square(pixels, square, finder.patch, exact=False)
         seen = [other for other in finder.look(patch) if other.score >= finder.min_score]
         if not seen:
             return None
         nearest = min(seen, key=lambda other: math.dist(_centre(other), middle))
-        if math.dist(_centre(nearest), middle) > finder.patch / _PATCH / 2:
+        if math.dist(_centre(nearest), middle) > finder.patch / _PATCH / 2 or not _is_one(nearest):
             return None
         scale = square.side / finder.patch
         return _moved(nearest, lambda point: square.to_photo(point, finder.patch), scale)
+
+
+def _is_one(face: Face) -> bool:
+    """Whether box and landmarks are those of one face: its width is that of the box, about."""
+    return 0.6 * face.box[2] < face.size < 1.7 * face.box[2]
 
 
 def _moved(face: Face, place: Callable[[Point], Point], scale: float) -> Face:
@@ -159,8 +183,8 @@ def _moved(face: Face, place: Callable[[Point], Point], scale: float) -> Face:
     )
 
 
-def _scaled(point: Point, corner: Sequence[int], scale: float) -> Point:
-    return (point[0] + corner[0]) * scale, (point[1] + corner[1]) * scale
+def _scaled(point: Point, *, left: int, top: int, scale: float) -> Point:
+    return (point[0] + left) * scale, (point[1] + top) * scale
 
 
 def _centre(face: Face) -> Point:

@@ -9,9 +9,6 @@ from dataclasses import dataclass, replace
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
-# Landmarks are kept to a quarter of a pixel: a network's sums differ in the last digits from one
-# processor to the next, and a dataset's bytes must not.
-_STEP = 4
 # Seen from the side the eyes fall together, and their line says nothing of the head's roll.
 _TURNED_AWAY = 0.6
 
@@ -82,13 +79,17 @@ def middle(a: Point, b: Point) -> Point:
     return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
 
 
-def quantised(face: Face) -> Face:
-    """The face with coordinates in quarters of a pixel and the score in hundredths."""
-    left, top, width, height = (_quantise(value) for value in face.box)
+def quantised(face: Face, steps: int) -> Face:
+    """The face with coordinates in ``steps`` to a pixel and the score in hundredths.
+
+    A network's sums differ in the last digits from one processor to the next, and a dataset's
+    bytes must not.
+    """
+    left, top, width, height = (_quantise(value, steps) for value in face.box)
     return Face(
-        left_eye=(_quantise(face.left_eye[0]), _quantise(face.left_eye[1])),
-        right_eye=(_quantise(face.right_eye[0]), _quantise(face.right_eye[1])),
-        mouth=(_quantise(face.mouth[0]), _quantise(face.mouth[1])),
+        left_eye=(_quantise(face.left_eye[0], steps), _quantise(face.left_eye[1], steps)),
+        right_eye=(_quantise(face.right_eye[0], steps), _quantise(face.right_eye[1], steps)),
+        mouth=(_quantise(face.mouth[0], steps), _quantise(face.mouth[1], steps)),
         box=(left, top, width, height),
         score=round(face.score, 2),
     )
@@ -126,5 +127,5 @@ def _shared(a: Box, b: Box) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _quantise(value: float) -> float:
-    return math.floor(value * _STEP + 0.5) / _STEP
+def _quantise(value: float, steps: int) -> float:
+    return math.floor(value * steps + 0.5) / steps

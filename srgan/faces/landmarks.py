@@ -46,7 +46,7 @@ class Landmarks:
         below = _BOX_BELOW * face.size
         centre = x - right_y * below, y + right_x * below
         square = Square(centre, _AROUND * face.size, face.right)
-        patch = sample_square(pixels, square, _PATCH, oversampling=1)
+        patch = sample_square(pixels, square, _PATCH, exact=False)
         half = _BOX_WIDTH * _PATCH / _AROUND / 2
         points = self.points(patch, _PATCH / 2 - half, _PATCH / 2 - half, 2 * half)
         left_eye, right_eye, mouth = (square.to_photo(point, _PATCH) for point in points)

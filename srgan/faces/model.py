@@ -24,6 +24,7 @@ Kind = Literal["yunet", "dlib"]
 # YuNet has a third of a megabyte.
 _MAX_BYTES = 16 * 2**20
 _TIMEOUT_SECONDS = 30
+_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def _choose(face_model: str | None, config: FaceConfig) -> FaceModel:
 
 
 def _yunet(place: str, data: bytes, config: FaceConfig) -> FaceModel:
+    if data.startswith(_LFS_POINTER):
+        raise ModelError(f"{place}: a Git LFS pointer, not the model; run git lfs pull")
     try:
         open_detector("yunet", data, config, 128)
     except ModelError as error:

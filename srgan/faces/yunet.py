@@ -39,7 +39,7 @@ def yunet(model: bytes, min_score: float) -> Finder:
     try:
         look(np.zeros((32, 32, 3), np.uint8))
     except cv2.error as error:
-        raise ModelError(f"face model: OpenCV cannot run it as YuNet: {_reason(error)}") from None
+        raise ModelError(f"not YuNet: {_reason(error)}") from None
     return Finder(
         look,
         smallest=18,
@@ -69,7 +69,7 @@ def _create(cv2: Any, model: bytes, threshold: float) -> Any:
             _MAX_FACES,
         )
     except cv2.error as error:
-        raise ModelError(f"face model: OpenCV cannot read it: {_reason(error)}") from None
+        raise ModelError(f"no network that OpenCV can read: {_reason(error)}") from None
     finally:
         logging.setLogLevel(level)
 
@@ -87,4 +87,6 @@ def _face(row: list[float]) -> Face:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """What OpenCV says, without where in its code it says so."""
+    said = " ".join(str(error).split())
+    return said.partition("error: ")[2].partition(" in function")[0] or said[:200]
