@@ -6,8 +6,8 @@ Prints the dataset's place, the seconds that it took and the most memory that wa
 from __future__ import annotations
 
 import json
-import resource
 import sys
+from pathlib import Path
 
 from beam_jobs.build_pairs import build
 from srgan.dataset_config import DatasetConfig
@@ -22,9 +22,15 @@ def main() -> int:
     except SrganError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"place": result.dataset.place, "seconds": result.seconds, "peak": peak}))
+    print(json.dumps({"place": result.dataset.place, "seconds": result.seconds, "peak": _peak()}))
     return 0
+
+
+def _peak() -> int:
+    """Bytes. (``getrusage`` counts what the parent had when it started this process, too.)"""
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":
