@@ -196,7 +196,10 @@ def _zip_lies(rng: random.Random) -> Archive:
     )
     liar = replace(Entry(b"liar.png", other), **lie)  # type: ignore[arg-type]
     data = zip_of([Entry(b"good" + good.suffix.encode(), good.data, 0), liar])
-    return Archive(data, ".zip", f"zip whose member has {lie}", (good,), (good.data,), (2, 2))
+    what = f"zip whose member has {lie}"
+    if lie == {"offset": 5}:  # Of two that overlap one must give way, and nobody knows which lies.
+        return Archive(data, ".zip", what, (), (), (2, 2))
+    return Archive(data, ".zip", what, (good,), (good.data,), (2, 2))
 
 
 def _overlapping(_: random.Random) -> Archive:

@@ -1,13 +1,11 @@
-"""Builds that are disturbed: by other builders, by changing sources, by SIGKILL."""
+"""Builds that are disturbed: by other builders, by changing sources, by lost workers."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from tests.beam_jobs.image_sets import (
     hashes,
     picture,
     run_command,
-    start_command,
     write_set,
 )
 from tests.support import ROOT
@@ -69,16 +66,6 @@ def test_another_builder_is_first(
     assert mine.by_another == (stage != "inventory")
     assert mine.dataset == other.dataset
     assert hashes(root) == reference
-
-
-@pytest.mark.slow
-def test_two_commands_at_once(people: Path, tmp_path: Path, reference: dict[str, str]) -> None:
-    commands = [start_command(arguments(people, tmp_path / "out")) for _ in range(2)]
-    answers = [command.communicate(timeout=300) for command in commands]
-    assert [command.returncode for command in commands] == [0, 0], answers
-    assert sum("built in" in out for out, _ in answers) == 1
-    assert sum("already built" in out for out, _ in answers) == 1
-    assert hashes(tmp_path / "out") == reference
 
 
 def test_a_source_that_changes(people: Path, tmp_path: Path, reference: dict[str, str]) -> None:
@@ -126,54 +113,6 @@ def test_stale_inventory_is_not_used(people: Path, tmp_path: Path) -> None:
     assert not after.already_built
     assert hashes(after.dataset.place) == _fresh(people, tmp_path / "fresh")
     assert not list(root.glob(".*"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_any_moment_it_goes_on(tmp_path: Path, workers: int) -> None:
-    people = write_set(tmp_path / "people", people=25)
-    config = SMALL.model_copy(update={"records_per_shard": 1})
-    build(str(people), str(tmp_path / "reference"), config)
-    root = tmp_path / "out"
-    args = arguments(people, root, "--workers", str(workers), "--records-per-shard", "1")
-
-    def finished() -> dict[Path, int]:
-        """Shards that have their part, and when they were written."""
-        names = [part.name.removesuffix(".json") for part in root.glob("*/.parts/*.json")]
-        (folder,) = root.glob("small-*") if names else (root,)
-        return {folder / n: (folder / n).stat().st_mtime_ns for n in names if (folder / n).exists()}
-
-    moments: list[Callable[[int], bool]] = [
-        lambda _: any(root.glob(".inventory-*")),
-        lambda _: any(root.glob("*/.parts")),
-        lambda before: len(finished()) > before,
-        lambda before: len(finished()) > before + 20,
-        lambda _: any(root.glob("*/preview.jpg")),
-    ]
-    for moment in moments:
-        before = finished()
-        command = start_command(args)
-        _wait_for(moment, command, len(before))
-        assert command.poll() is None, command.communicate()
-        children = psutil.Process(command.pid).children(recursive=True)
-        command.send_signal(signal.SIGKILL)
-        command.communicate(timeout=30)
-        # Workers of a killed driver end by themselves and disturb nobody.
-        assert psutil.wait_procs(children, timeout=10)[1] == []
-        # What was finished is not done again.
-        assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert run_command(args)[0] == 0
-    assert hashes(root) == hashes(tmp_path / "reference")
-
-
-@pytest.mark.slow
-def test_bytes_are_the_same_on_any_number_of_workers(
-    people: Path, tmp_path: Path, reference: dict[str, str]
-) -> None:
-    for workers in (1, 2, 3):
-        root = tmp_path / str(workers)
-        build(str(people), str(root), SMALL, workers=workers)
-        assert hashes(root) == reference
 
 
 @pytest.mark.slow
@@ -260,10 +199,3 @@ def _fresh_root(image_set: Path, root: Path) -> dict[str, str]:
 
 def _fresh(image_set: Path, root: Path) -> dict[str, str]:
     return hashes(build(str(image_set), str(root), SMALL).dataset.place)
-
-
-def _wait_for(moment: Callable[[int], bool], command: subprocess.Popen[str], finished: int) -> None:
-    end = time.monotonic() + 120
-    while not moment(finished) and command.poll() is None:
-        assert time.monotonic() < end
-        time.sleep(0.002)

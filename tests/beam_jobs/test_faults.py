@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -76,9 +77,7 @@ def test_two_commands_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["inventory", "units"])
-def test_one_of_two_builders_is_ended(
-    tmp_path: Path, how: signal.Signals, moment: str
-) -> None:
+def test_one_of_two_builders_is_ended(tmp_path: Path, how: signal.Signals, moment: str) -> None:
     """The other one goes on, also with what both have unpacked from a compressed archive."""
     image_set = write_tar(write_set(tmp_path / "people", people=12), tmp_path / "people.tar.gz")
     build(str(image_set), str(tmp_path / "reference"), SMALL)
@@ -94,6 +93,24 @@ def test_one_of_two_builders_is_ended(
     assert hashes(root) == hashes(tmp_path / "reference")
     assert BuildProcess([str(image_set)], root, SMALL).wait() == 0
     assert hashes(root) == hashes(tmp_path / "reference")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_is_one_line(tmp_path: Path, workers: int) -> None:
+    """It reaches the whole group, as from a terminal; no decoder makes another error of it."""
+    people = write_set(tmp_path / "people", people=40)
+    args = arguments(people, tmp_path / "out", "--workers", str(workers))
+    command = start_command(args)
+    end = time.monotonic() + 60
+    while _steps(tmp_path / "out") < 3 and time.monotonic() < end:
+        time.sleep(0.001)
+    os.killpg(command.pid, signal.SIGINT)
+    out, err = command.communicate(timeout=30)
+    assert (command.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted; run the same command again to go on"
+    assert "Traceback" not in err
+    assert not list((tmp_path / "out").glob("*/manifest.json"))
 
 
 @pytest.mark.slow

@@ -174,7 +174,8 @@ def check_dataset(dataset: Dataset, items: Sequence[Item]) -> None:
     found = Counter([*used.values(), *(reject.sha256 for reject in whole)])
     expected = Counter(_sha256(data) for item in items for data in item.known)
     if config.degradation != "paired":  # The LR file of a record is not in it.
-        assert not expected - found, "sources are lost"
+        lost = expected - found
+        assert not lost, [item for item in items if lost.keys() & set(map(_sha256, item.known))]
     _check_usable(items, config, set(used.values()), {r.sha256: r for r in whole})
 
 
