@@ -10,7 +10,6 @@ from beam_jobs.engines import dataflow, flink
 from beam_jobs.engines.beam import check_arguments, import_beam, make_pipeline, option, silent_beam
 from beam_jobs.engines.failures import EngineError, find_error
 from beam_jobs.engines.remote import run_remotely
-from beam_jobs.interruptible import run_interruptibly
 from beam_jobs.processes import run_in_processes
 from srgan.errors import ConfigError
 
@@ -44,8 +43,7 @@ class Engine:
         if self.runner in _FLINK:
             flink.check(self.arguments)
         if self.runner == _DATAFLOW:
-            dataflow.check(self.arguments)
-            dataflow.check_places(places)
+            dataflow.check(self.arguments, places)
 
     def run(
         self, function: Callable[[str], None], places: Sequence[str], workers: int, name: str
@@ -76,16 +74,15 @@ class Engine:
     def _run_here(
         self, function: Callable[[str], None], places: Sequence[str], workers: int, name: str
     ) -> None:
-        def run(runner: Any, function: Callable[[str], None], *more: str) -> None:
+        def run(runner: Any, *more: str) -> None:
             arguments = [*more, *self.arguments]
             make_pipeline(runner, arguments, function, places, name).run().wait_until_finish()
 
-        count = f"--direct_num_workers={workers}"
         try:
             if workers > 1:
-                run_in_processes(lambda runner: run(runner, function, count))
+                run_in_processes(lambda runner: run(runner, f"--direct_num_workers={workers}"))
             else:
-                run_interruptibly(lambda stoppable: run(self.runner, stoppable), function)
+                run(self.runner)
         except Exception as error:
             found = find_error(error)
             if found is None:

@@ -96,7 +96,7 @@ def silent_beam() -> Iterator[None]:
     """No log lines of Beam's; what they say of a failure comes with the exception as well."""
     logger = logging.getLogger("apache_beam")
     before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL + 1)
     # What a job server reports, Beam logs as the root logger.
     logging.root.addFilter(_is_not_beams)
     try:

@@ -37,8 +37,8 @@ def arguments_for(arguments: Sequence[str], workers: int, step: str) -> list[str
     return more
 
 
-def check(arguments: Sequence[str]) -> None:
-    """:class:`ConfigError` for what is missing or cannot work."""
+def check(arguments: Sequence[str], places: Sequence[str]) -> None:
+    """:class:`ConfigError` for what is missing or cannot work; workers need all ``places``."""
     for name, example in _REQUIRED.items():
         if not option(arguments, name):
             raise ConfigError(f"--runner=dataflow needs {example}")
@@ -56,21 +56,17 @@ def check(arguments: Sequence[str]) -> None:
             "--runner=dataflow needs --sdk_container_image=<image> with this package in it; "
             "infra/dataflow/Dockerfile makes one, docs/engines.md says how"
         )
-    if not has_packages():
-        raise ConfigError(
-            "--runner=dataflow needs Google's packages: pip install 'apache-beam[gcp]==2.77.*' "
-            "(the extra gcp of this package)"
-        )
-
-
-def check_places(places: Sequence[str]) -> None:
-    """:class:`ConfigError` for a place that Google's machines cannot see."""
     for place in places:
         if not place.startswith("gs://"):
             raise ConfigError(
                 f"{place}: with --runner=dataflow input and output must be on gs://, "
                 "for Google's machines see nothing else"
             )
+    if not has_packages():
+        raise ConfigError(
+            "--runner=dataflow needs Google's client for it: pip install "
+            "google-cloud-dataflow-client, or this package with its extra gcp"
+        )
 
 
 def has_packages() -> bool:

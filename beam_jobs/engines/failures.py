@@ -9,6 +9,7 @@ from srgan.errors import SrganError
 
 _OURS = re.compile(r"srgan\.errors\.(\w+): ([^\n]+)")
 _STEP = re.compile(r"^([\w.]+: .*?) \[while running ", re.MULTILINE)
+_HEAD = re.compile(r"^(Pipeline \S+ failed in state \w+:|Dataflow pipeline failed\. .*?Error:)")
 _WHILE_RUNNING = re.compile(r"( \[while running .*| \[\d+\]|\\n.*)$")
 _LONGEST = 300
 
@@ -36,14 +37,10 @@ def make_error(name: str, message: str) -> SrganError | None:
 
 def in_one_line(error: BaseException) -> str:
     """What a person reads of an engine's failure: its cause, without Java's and Python's stacks."""
-    text = str(error)
+    text = _HEAD.sub("", str(error)).strip()
     steps = _STEP.findall(text)
-    if steps:
-        line = steps[-1]
-    else:
-        line = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
-        line = line.rpartition(" failed in state ")[2]
-    line = " ".join(line.split())
+    line = steps[-1] if steps else text.partition("\n")[0]
+    line = " ".join(line.split()) or " ".join(str(error).split()) or type(error).__name__
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
