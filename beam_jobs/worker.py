@@ -1,6 +1,7 @@
-"""A worker process of the local engine: Beam's own, silent, and gone when its driver is gone.
+"""A worker process: Beam's own, silent, and gone when the process that started it is gone.
 
-What a worker would log of a failure comes back to the driver with the exception.
+That is the driver of the local engine, or the pool beside a task manager of Flink's. What a worker
+would log of a failure comes back to the driver with the exception.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 
 
 def main() -> None:
-    """Serve the driver that started this process."""
+    """Serve whom the environment names, as Beam passes it on."""
     logging.disable(logging.CRITICAL)
     # Beam prints there what the driver gets as well; the loss of a driver is no news either.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115

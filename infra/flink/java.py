@@ -12,7 +12,7 @@ from pathlib import Path
 
 from srgan.errors import SrganError
 
-VERSIONS = range(11, 18)
+VERSIONS = range(11, 22)
 # What Flink 1.19 and Beam reach into on Java 17.
 _OPEN = (
     *("java.lang", "java.lang.reflect", "java.net", "java.io", "java.nio", "java.text"),
@@ -26,7 +26,7 @@ _INSTALL = "install one (Debian: apt install default-jdk-headless), or set JAVA_
 
 @dataclass(frozen=True)
 class Java:
-    """A ``java`` of a JDK 11 to 17."""
+    """A ``java`` of a JDK 11 to 21."""
 
     program: str
     version: int
@@ -57,7 +57,7 @@ def find_java() -> Java:
     home = os.environ.get("JAVA_HOME")
     program = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if program is None:
-        raise SrganError(f"no java on the PATH: Flink needs a JDK, 11 to 17; {_INSTALL}")
+        raise SrganError(f"no java on the PATH: Flink needs a JDK, 11 to 21; {_INSTALL}")
     try:
         modules = subprocess.run(
             [program, "--list-modules"], capture_output=True, text=True, timeout=60, check=True
@@ -67,7 +67,7 @@ def find_java() -> Java:
     found = re.search(r"^java\.base@(\d+)", modules, re.MULTILINE)
     version = int(found[1]) if found else 0
     if version not in VERSIONS:
-        raise SrganError(f"{program} is version {version}: Flink 1.19 needs 11 to 17; {_INSTALL}")
+        raise SrganError(f"{program} is version {version}: Flink 1.19 needs 11 to 21; {_INSTALL}")
     if "jdk.compiler@" not in modules:
         raise SrganError(f"{program} belongs to a JRE: a JDK is needed; {_INSTALL}")
     return Java(program, version)

@@ -196,7 +196,8 @@ def test_work_goes_on_when_a_process_dies(
     # It did hurt the job, which ended well all the same.
     assert cluster.restarts(job) >= 1
     assert cluster.get(f"/jobs/{job['jid']}")["state"] == "FINISHED"
-    # And the cluster is whole again.
+    # And the cluster is whole again, without workers of the dead.
+    assert _comes_true(lambda: cluster.members("beam_jobs.worker") == [], 20)
     assert _comes_true(lambda: cluster.task_managers() == 2, 60)
 
 
