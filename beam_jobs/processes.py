@@ -11,9 +11,8 @@ from typing import Any
 
 import psutil
 
+from beam_jobs.engines.beam import BEAM_THREADS
 from srgan.errors import SrganError
-
-_BEAM_THREADS = ("run_worker", "read_grpc_client_inputs", "beam_control_read")
 
 
 class WorkerLostError(SrganError):
@@ -38,7 +37,7 @@ def run_in_processes(run: Callable[[Any], None]) -> None:
             outcome.append(error)
 
     def hook(args: threading.ExceptHookArgs) -> None:
-        if args.thread is None or args.thread.name not in _BEAM_THREADS:
+        if args.thread is None or args.thread.name not in BEAM_THREADS:
             previous(args)
         elif args.thread.name == "run_worker":
             lost.set()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from srgan.errors import ConfigError
+
+# They end in an exception when those whom they talk to are gone.
+BEAM_THREADS = ("run_worker", "read_grpc_client_inputs", "beam_control_read")
 
 
 def import_beam() -> Any:
@@ -95,13 +99,20 @@ def silent() -> Iterator[None]:
 def silent_beam() -> Iterator[None]:
     """No log lines of Beam's; what they say of a failure comes with the exception as well."""
     logger = logging.getLogger("apache_beam")
-    before = logger.level
+    before, hook = logger.level, threading.excepthook
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or not args.thread.name.startswith(BEAM_THREADS):
+            hook(args)
+
     logger.setLevel(logging.CRITICAL + 1)
     # What a job server reports, Beam logs as the root logger.
     logging.root.addFilter(_is_not_beams)
+    threading.excepthook = report
     try:
         yield
     finally:
+        threading.excepthook = hook
         logging.root.removeFilter(_is_not_beams)
         logger.setLevel(before)
 

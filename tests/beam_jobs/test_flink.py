@@ -166,6 +166,18 @@ def test_bytes_are_those_of_the_local_engine(
     assert _comes_true(lambda: cluster.members("beam_jobs.worker") == [], 20)
 
 
+def test_workers_in_the_process_of_the_build(
+    cluster: Cluster, people: Path, reference: dict[str, str], tmp_path: Path
+) -> None:
+    endpoint = cluster.arguments[:2]
+    assert endpoint[1].startswith("--job_endpoint=")
+    args = arguments(people, tmp_path, *endpoint, "--environment_type=LOOPBACK")
+    code, _, err = run_command(args)
+    assert code == 0, err
+    assert [line for line in err.splitlines() if not line.startswith(_PROGRESS)] == []
+    assert hashes(tmp_path) == reference
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Enough for several units of work on each worker."""
@@ -270,7 +282,7 @@ def _first_unit(cluster: Cluster, command: subprocess.Popen[str], root: Path) ->
     return job
 
 
-_PROGRESS = ("hashing", "building", "publishing", "composing", "deduplicating")
+_PROGRESS = ("hashing", "making pairs", "composing", "publishing")
 
 
 def _assert_ends(cluster: Cluster, number: signal.Signals) -> None:
