@@ -11,7 +11,7 @@ FACES ?=
 CROP ?=
 MINUTES ?=
 
-.PHONY: help demo test test-fast lint format stack lock install clean
+.PHONY: help demo test test-fast lint format stack flink lock install clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ format: $(STAMP) ## Rewrite the code in the project's style
 
 stack: $(STAMP) ## Prefect server, MLflow server and a worker on this machine, until Ctrl-C
 	@exec $(BIN)/python -m infra.local.stack
+
+flink: $(STAMP) ## A Flink cluster on this machine for builds, until Ctrl-C (needs a JDK and Maven)
+	@exec $(BIN)/python -m infra.flink.cluster
 
 lock: ## Pin all dependencies anew, with hashes (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra faces --universal --generate-hashes --python-version 3.11 \

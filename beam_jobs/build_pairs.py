@@ -90,7 +90,9 @@ def build(
     inputs = [image_set] if isinstance(image_set, str) else list(image_set)
     root = storage.absolute(root)
     _check_apart(inputs, root)
-    passes = Passes(choose_engine(runner, pipeline_args), workers, progress or ignore)
+    engine = choose_engine(runner, pipeline_args, workers)
+    engine.check([*inputs, root])
+    passes = Passes(engine, workers, progress or ignore)
     config, model = _with_detector(config, face_model)
     order = _Order(inputs, config, [open_dataset(place) for place in exclude], model)
     try:

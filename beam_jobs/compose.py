@@ -118,13 +118,16 @@ def read_sha256(dataset: str, plan: ShardPlan) -> str | None:
 def write_shard(place: str) -> None:
     """Worker: copy the frames of the plan at ``place`` into the shard, then note its sha256.
 
-    Nothing happens when the plan is gone: another builder has published the dataset meanwhile.
+    Nothing happens when the plan is gone (another builder has published the dataset meanwhile),
+    or when the shard is there already: an engine that has lost a machine repeats finished work.
     """
     data = read_if_exists(place)
     if data is None:
         return
     plan = ShardPlan.from_bytes(data)
     dataset = place.removesuffix(f"/{PARTS}/{plan.name}{_PLAN}")
+    if read_sha256(dataset, plan) and storage.exists(storage.join(dataset, plan.name)):
+        return
     digest = hashlib.sha256()
     with storage.open_write(storage.join(dataset, plan.name)) as shard:
         for piece in plan.pieces:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ def take_inventory(
     sources = []
     for chunk, listing in zip(chunks, listings, strict=True):
         hashes = _read_hashes(listing, chunk) or _hash_all(chunk)
-        sources += [Source(file, sha256) for file, sha256 in zip(chunk, hashes, strict=True)]
+        for file, sha256 in zip(chunk, hashes, strict=True):
+            sys.intern(file.name)  # Names and keys come back in every part, and are here already.
+            sources.append(Source(file, sys.intern(sha256)))
     return sources
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,11 @@ class Part:
     @classmethod
     def from_bytes(cls, data: bytes) -> Part:
         tree: dict[str, Any] = json.loads(data)
-        tree["records"] = [MadeRecord(*row) for row in tree["records"]]
+        # What the inventory has in memory already is not there twice.
+        tree["records"] = [
+            MadeRecord(sys.intern(key), sys.intern(source), *row)
+            for key, source, *row in tree["records"]
+        ]
         tree["rejected"] = [Reject(*row) for row in tree["rejected"]]
         return cls(**tree)
 
@@ -192,13 +197,16 @@ def read_part(dataset: str, plan: UnitPlan) -> Part | None:
 def write_unit(place: str) -> None:
     """Worker: make the pairs of the plan at ``place``, write their frames, then the part.
 
-    Nothing happens when the plan is gone: another builder has published the dataset meanwhile.
+    Nothing happens when the plan is gone (another builder has published the dataset meanwhile),
+    or when the unit is there already: an engine that has lost a machine repeats finished work.
     """
     data = read_if_exists(place)
     if data is None:
         return
     plan = UnitPlan.from_bytes(data)
     dataset = place.removesuffix(f"/{PARTS}/{plan.name}{_PLAN}")
+    if read_part(dataset, plan) and storage.exists(frames_place(dataset, plan.name)):
+        return
     detector = _detector(dataset, plan.config)
     made: list[MadeRecord] = []
     rejected: list[Reject] = []
