@@ -120,10 +120,7 @@ def test_no_manifest_no_dataset(tmp_path: Path) -> None:
 def test_damaged_manifest(tmp_path: Path, change: str) -> None:
     tree = json.loads(manifest().to_bytes())
     text = json.dumps(tree)
-    if change == "cut":
-        text = text[:-9]
-    else:
-        text = json.dumps({**tree, "surprise": 1})
+    text = text[:-9] if change == "cut" else json.dumps({**tree, "surprise": 1})
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(DatasetError, match=r"manifest\.json: damaged manifest: ") as caught:
         open_dataset(str(tmp_path))
@@ -133,7 +130,7 @@ def test_damaged_manifest(tmp_path: Path, change: str) -> None:
 def test_a_dataset_of_another_version_says_so(tmp_path: Path) -> None:
     tree = {**json.loads(manifest().to_bytes()), "schema_version": 1}
     (tmp_path / "manifest.json").write_text(json.dumps(tree))
-    with pytest.raises(DatasetError, match="schema 1, this one reads 2.; build the dataset again"):
+    with pytest.raises(DatasetError, match=r"schema 1, this one reads 2\); build"):
         open_dataset(str(tmp_path))
 
 
