@@ -82,5 +82,6 @@ def _end_workers(token: str) -> None:
     psutil.wait_procs(workers, timeout=5)
     if workers:
         for thread in threading.enumerate():
-            if thread.name == "run_worker":
+            # They have yet to say that their worker is gone.
+            if thread.name.startswith(BEAM_THREADS):
                 thread.join(5)

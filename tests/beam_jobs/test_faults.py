@@ -8,8 +8,10 @@ import signal
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from beam_jobs.build_pairs import BuildProgress, build
@@ -46,7 +48,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, workers: int) -> None:
     for moment in moments:
         before = _finished(root)
         command = BuildProcess([str(image_set)], root, SMALL, workers)
-        _wait_for(lambda moment=moment: _steps(root) >= moment, command)
+        _wait_for(partial(_has_come, root, moment), command)
         time.sleep(rng.random() * 0.01)
         if command.ended:
             break
@@ -114,6 +116,28 @@ def test_ctrl_c_is_one_line(tmp_path: Path, workers: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_decoder_that_crashes_is_one_line(tmp_path: Path) -> None:
+    """A worker process that dies takes nothing along, and what Beam says of it is not shown."""
+    people = write_set(tmp_path / "people", people=40)
+    command = start_command(arguments(people, tmp_path / "out", "--workers", "2"))
+    end = time.monotonic() + 60
+    while _steps(tmp_path / "out") < 3 and time.monotonic() < end:
+        time.sleep(0.001)
+    (worker, *_) = (
+        child
+        for child in psutil.Process(command.pid).children()
+        if "beam_jobs.worker" in child.cmdline()
+    )
+    worker.send_signal(signal.SIGSEGV)
+    out, err = command.communicate(timeout=30)
+    assert (command.returncode, out) == (2, "")
+    assert err.splitlines()[-1].startswith("error: a worker process was killed")
+    assert "Traceback" not in err
+    assert "ERROR" not in err
+    assert not list((tmp_path / "out").glob("*/manifest.json"))
+
+
+@pytest.mark.slow
 def test_bytes_are_the_same_on_any_number_of_workers(tmp_path: Path) -> None:
     """With crops, with random degradations, from a folder and from an archive of it."""
     people = write_set(tmp_path / "people")
@@ -146,6 +170,10 @@ def _steps(root: Path) -> int:
     """How far a build has come: units, shards, and files beside them."""
     parts = sum(1 for _ in root.glob("*/.parts/*.json"))
     return parts + sum(1 for name in _MARKS for _ in root.glob(f"*/{name}"))
+
+
+def _has_come(root: Path, steps: int) -> bool:
+    return _steps(root) >= steps
 
 
 def _finished(root: Path) -> dict[Path, int]:
