@@ -10,6 +10,7 @@ from beam_jobs.engines import dataflow, flink
 from beam_jobs.engines.beam import check_arguments, import_beam, make_pipeline, option, silent_beam
 from beam_jobs.engines.failures import EngineError, find_error
 from beam_jobs.engines.remote import run_remotely
+from beam_jobs.interruptible import run_interruptibly
 from beam_jobs.processes import run_in_processes
 from srgan.errors import ConfigError
 
@@ -74,15 +75,16 @@ class Engine:
     def _run_here(
         self, function: Callable[[str], None], places: Sequence[str], workers: int, name: str
     ) -> None:
-        def run(runner: Any, *more: str) -> None:
+        def run(runner: Any, function: Callable[[str], None], *more: str) -> None:
             arguments = [*more, *self.arguments]
             make_pipeline(runner, arguments, function, places, name).run().wait_until_finish()
 
+        count = f"--direct_num_workers={workers}"
         try:
             if workers > 1:
-                run_in_processes(lambda runner: run(runner, f"--direct_num_workers={workers}"))
+                run_in_processes(lambda runner: run(runner, function, count))
             else:
-                run(self.runner)
+                run_interruptibly(lambda stoppable: run(self.runner, stoppable), function)
         except Exception as error:
             found = find_error(error)
             if found is None:

@@ -55,8 +55,9 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, workers: int) -> None:
         command.kill(group=rng.random() < 0.5)
         killed += 1
         _check_that_none_is_half(root, expected)
-        # What was finished is not done again.
-        assert {path: path.stat().st_mtime_ns for path in before} == before
+        if not list(root.glob("*/manifest.json")):  # From then on, parts are removed.
+            # What was finished is not done again.
+            assert {path: path.stat().st_mtime_ns for path in before} == before
     assert killed >= 5
     assert BuildProcess([str(image_set)], root, SMALL, workers).wait() == 0
     assert hashes(root) == expected
@@ -109,7 +110,7 @@ def test_ctrl_c_is_one_line(tmp_path: Path, workers: int) -> None:
         time.sleep(0.001)
     os.killpg(command.pid, signal.SIGINT)
     out, err = command.communicate(timeout=30)
-    assert (command.returncode, out) == (130, "")
+    assert (command.returncode, out) == (130, ""), err
     assert err.splitlines()[-1] == "interrupted; run the same command again to go on"
     assert "Traceback" not in err
     assert not list((tmp_path / "out").glob("*/manifest.json"))
