@@ -66,11 +66,15 @@ def sinc(side: int, cutoff: float) -> Kernel:
 def convolve(planes: Planes, kernel: Kernel) -> Planes:
     """Every plane with the kernel; the border is mirrored."""
     margin = len(kernel) // 2
-    padded = np.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="symmetric")
+    # Processors multiply complex numbers with roundings of their own. In double precision, which
+    # takes no longer, these never reach the grey levels.
+    padded = np.pad(
+        planes.astype(np.float64), ((0, 0), (margin, margin), (margin, margin)), mode="symmetric"
+    )
     height, width = (_fast_length(side) for side in padded.shape[1:])
     spectrum = np.fft.rfft2(padded, s=(height, width))
-    spectrum *= np.fft.rfft2(kernel.astype(np.float32), s=(height, width))
-    blurred = np.fft.irfft2(spectrum, s=(height, width)).astype(np.float32, copy=False)
+    spectrum *= np.fft.rfft2(kernel, s=(height, width))
+    blurred = np.fft.irfft2(spectrum, s=(height, width)).astype(np.float32)
     top = 2 * margin
     return blurred[:, top : top + planes.shape[1], top : top + planes.shape[2]]
 

@@ -18,7 +18,7 @@ from srgan.dataset_config import RealisticConfig, RoundConfig
 from srgan.images import Pixels
 
 _KERNELS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 
 
 def degrade_realistically(
@@ -75,7 +75,8 @@ def _noisy(image: Image.Image, stage: RoundConfig, rng: np.random.Generator) -> 
         return _image(planes + np.float32(sigma) * rng.standard_normal(shape, np.float32))
     # Photons: the variance is the level itself.
     strength, grey = rng.uniform(*stage.poisson), rng.random() < stage.grey
-    light = np.tensordot(_LUMA, planes, axes=1) if grey else planes
+    # No matrix product: its roundings are the processor's.
+    light = (_LUMA * planes).sum(axis=0) if grey else planes
     noise = rng.poisson(light).astype(np.float32) - light
     return _image(planes + np.float32(strength) * noise)
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -292,3 +295,33 @@ GOLDEN_ROW = [
     [116, 122, 111],
     [112, 115, 103],
 ]
+
+
+HASHES = """
+import hashlib
+import numpy as np
+from srgan.dataset_config import DatasetConfig
+from srgan.degrade import degrade
+hr = np.random.default_rng(1).normal(120, 40, (192, 192, 3)).clip(0, 255).astype(np.uint8)
+for number in range(100):
+    lr = degrade(hr, DatasetConfig(degradation="realistic"), str(number))
+    print(number, hashlib.sha256(lr.tobytes()).hexdigest())
+"""
+
+
+def test_the_same_lr_on_another_processor() -> None:
+    """NumPy and its BLAS have other code for each instruction set; last digits then differ."""
+    better = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    older = {"NPY_DISABLE_CPU_FEATURES": " ".join(better), "OPENBLAS_CORETYPE": "Nehalem"}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", HASHES],
+            env={**os.environ, **disabled},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for disabled in ({}, older)
+    ]
+    assert len(set(outputs[0])) == 100
+    assert outputs[0] == outputs[1]
