@@ -26,6 +26,7 @@ from beam_jobs import compose, units
 from beam_jobs.duplicates import Fingerprint, find_duplicates
 from beam_jobs.inventory import Source
 from beam_jobs.pairs import check_group
+from beam_jobs.places import check_apart
 from beam_jobs.publish import Build, account, build_id_of, check_accounts, publish, tidy
 from beam_jobs.runners import LOCAL, choose_engine
 from beam_jobs.sorting import photos_of, sort_out
@@ -89,7 +90,7 @@ def build(
     started = time.monotonic()
     inputs = [image_set] if isinstance(image_set, str) else list(image_set)
     root = storage.absolute(root)
-    _check_apart(inputs, root)
+    check_apart(inputs, root)
     engine = choose_engine(runner, pipeline_args, workers)
     engine.check([*inputs, root])
     passes = Passes(engine, workers, progress or ignore)
@@ -134,7 +135,7 @@ def _build_once(order: _Order, root: str, passes: Passes, started: float) -> Bui
         place = storage.join(root, f"{config.name}-{build_id}")
         if _is_published(place):
             return _finished(place, started, already=True)
-        check_group([source.file.inside for source in sources], config)
+        check_group(files, config)
         try:
             mine = _build(place, build_id, sources, order, passes)
         except Exception as error:
@@ -230,16 +231,6 @@ def _with_detector(
     found = find_model(face_model, config.faces)
     faces = config.faces.model_copy(update={"detector": found.kind, "model_sha256": found.sha256})
     return config.model_copy(update={"faces": faces}), found.model
-
-
-def _check_apart(inputs: Sequence[str], root: str) -> None:
-    for image_set in inputs:
-        place = storage.absolute(image_set)
-        if f"{root}/".startswith(f"{place}/"):
-            raise StorageError(
-                f"{root}: the output lies inside the image set {place}, "
-                "so that the next build would read it; choose another place"
-            )
 
 
 def _work_name(inputs: Sequence[str], config: DatasetConfig) -> str:

@@ -32,7 +32,8 @@ examples:
   %(prog)s --input lfw.tgz more/*.zip --output datasets --crop-size 128
   %(prog)s --input gs://bucket/parties --output gs://bucket/datasets --crop faces
   %(prog)s --input new --exclude datasets/faces-0123456789ab --output datasets
-  %(prog)s --input photos --output datasets --degradation realistic --set realistic.jpeg=[40,95]
+  %(prog)s --input photos --output datasets --degradation realistic \\
+      --set 'realistic.second.jpeg=[40, 95]'
 
 Options of Beam's own follow the same line, e.g. --runner=flink --job_endpoint=localhost:8099.
 Names may be written with - or _. An interrupted build goes on when it is run again.
@@ -200,7 +201,7 @@ def _settings(name: str) -> str:
 
 def with_dashes(argv: Sequence[str]) -> list[str]:
     """``argv`` with our options in one spelling; Beam's keep theirs."""
-    ours = {f"--{name}" for name in _CONFIG_OPTIONS}
+    ours = {f"--{name}" for name in (*_CONFIG_OPTIONS, "face_model")}
     parts = (argument.partition("=") for argument in argv)
     return [
         (_option(name[2:]) if name in ours else name) + separator + value

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from beam_jobs.crops import Crop, check_size, crops_of, decoded_side, tile_corners
-from srgan import images, quality
+from srgan import images, quality, storage
 from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
 from srgan.errors import ConfigError
 from srgan.images import DecodedImage, DecodeOptions, ImageRejectedError, Pixels
+from srgan.imageset import ImageFile
 from srgan.records import Split
 
 if TYPE_CHECKING:
@@ -149,12 +151,14 @@ def _checked(hr: Pixels, config: DatasetConfig) -> tuple[float, float]:
 def group_of(inside: str, key: str, config: DatasetConfig) -> str:
     """What a source shares its split with.
 
-    ``inside`` is the path relative to the source's input. A source that belongs to no group (a
+    ``inside`` is the path relative to the source's input; a name that some systems write in other
+    code points (Unicode NFD) is the same name. A source that belongs to no group (a
     file directly in the root, one that the regular expression does not match, any with ``none``)
     is its own: its ``key``, so that it keeps its split when it is renamed.
     """
     if config.group == "none":
         return key
+    inside = unicodedata.normalize("NFC", inside)
     if config.group == "parent":
         folder = inside.rpartition("/")[0]
         return folder.rpartition("/")[2] or key
@@ -162,18 +166,43 @@ def group_of(inside: str, key: str, config: DatasetConfig) -> str:
     return (found.group(1) if found else None) or key
 
 
-def check_group(paths: Sequence[str], config: DatasetConfig) -> None:
-    """:class:`ConfigError` for a regular expression that finds no group in any of ``paths``.
+def check_group(files: Sequence[ImageFile], config: DatasetConfig) -> None:
+    """:class:`ConfigError` where every image would be a group by itself, and nobody meant it.
 
-    Every image would be a group by itself then, and one person in several splits.
+    That is a regular expression that finds no group in any path, and several folders beside one
+    another with images directly in them: one person would be in several splits.
     """
-    if config.group in ("parent", "none"):
+    if config.group == "none":
         return
-    if not any(group_of(path, "", config) for path in paths):
+    if config.group == "parent":
+        flat = _flat_folders(files)
+        for above, folders in flat.items():
+            if len(folders) > 1:
+                raise ConfigError(
+                    f"{len(folders)} inputs in {above} (such as {min(folders)}) hold images and no "
+                    "folder, so that no folder is a group; give the folder above them (quote "
+                    "globs), or --group none to have every image by itself"
+                )
+        return
+    if not any(group_of(file.inside, "", config) for file in files):
         raise ConfigError(
-            f"group {config.group!r} matches none of {len(paths)} files (such as {paths[0]}); "
-            "it is searched in the path relative to the image set"
+            f"group {config.group!r} matches none of {len(files)} files (such as "
+            f"{files[0].inside}); it is searched in the path relative to the image set"
         )
+
+
+def _flat_folders(files: Sequence[ImageFile]) -> dict[str, set[str]]:
+    """Folders that are inputs and hold no folder, by the folder that they lie in."""
+    roots: dict[str, bool] = {}
+    for file in files:
+        if file.place.endswith(f"/{file.inside}"):  # Not a member of an archive.
+            root = file.place.removesuffix(f"/{file.inside}")
+            roots[root] = roots.get(root, True) and "/" not in file.inside
+    flat: dict[str, set[str]] = {}
+    for root, without_folders in roots.items():
+        if without_folders:
+            flat.setdefault(root.rpartition("/")[0], set()).add(storage.base_name(root))
+    return flat
 
 
 def split_of(group: str, config: DatasetConfig) -> Split:

@@ -76,7 +76,7 @@ def _noisy(image: Image.Image, stage: RoundConfig, rng: np.random.Generator) -> 
     # Photons: the variance is the level itself.
     strength, grey = rng.uniform(*stage.poisson), rng.random() < stage.grey
     # No matrix product: its roundings are the processor's.
-    light = (_LUMA * planes).sum(axis=0) if grey else planes
+    light: Planes = (_LUMA * planes).sum(axis=0) if grey else planes
     noise = rng.poisson(light).astype(np.float32) - light
     return _image(planes + np.float32(strength) * noise)
 

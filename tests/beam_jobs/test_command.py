@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from beam_jobs.build_pairs import BuildProgress, main
-from beam_jobs.command import config_from, make_parser
+from beam_jobs.command import config_from, make_parser, with_dashes
 from beam_jobs.console import figures
 from beam_jobs.runners import check_arguments, choose_engine, find_error
 from srgan.dataset_config import DatasetConfig
@@ -69,6 +70,7 @@ def test_build_and_build_again(run: Run, tmp_path: Path) -> None:
 def test_both_spellings_of_an_option(run: Run, tmp_path: Path) -> None:
     people = write_set(tmp_path / "people", people=2)
     one = ("--hr-size", "32", "--val-fraction", "0.5", "--max-bytes=100000", "--crop-size", "32")
+    assert with_dashes(["--face_model=x"]) == ["--face-model=x"]
     other = ("--hr_size", "32", "--val_fraction", "0.5", "--max_bytes=100000", "--crop_size", "32")
     for options in (one, other):
         place = ("--input", str(people), "--output", str(tmp_path / "out"))
@@ -97,6 +99,20 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"--{name.replace('_', '-')}" in text
         assert (field.description or "?").split(":")[0].split()[0] in text
     assert "--runner" in text
+
+
+def test_examples_of_the_help_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out.partition("examples:")[2].partition("Options of")[0]
+    examples = text.replace("\\\n", " ").strip().splitlines()
+    assert len(examples) >= 5
+    for example in examples:
+        argv = shlex.split(example)
+        assert argv[:3] == ["python", "-m", "beam_jobs.build_pairs"]
+        options, beam_args = make_parser().parse_known_args(with_dashes(argv[3:]))
+        config_from(vars(options), options.set)
+        assert beam_args == []
 
 
 def test_image_set_missing(run: Run, tmp_path: Path) -> None:
@@ -146,6 +162,51 @@ def test_output_inside_the_image_set(run: Run, tmp_path: Path) -> None:
     people = write_set(tmp_path / "people", people=1)
     assert "lies inside the image set" in refused(run(*arguments(people, people / "out")))
     assert not (people / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output"),
+    [
+        ("people/*", "people/out"),
+        ("people/**/*.jpg", "people/out"),
+        ("peo[p]le/*/*/*.jpg", "people/out"),
+        ("link", "people/out"),
+        ("people", "link/out"),
+        ("people", "elsewhere/../people/out"),
+    ],
+)
+def test_output_that_a_glob_or_a_link_reaches(
+    run: Run, tmp_path: Path, pattern: str, output: str
+) -> None:
+    write_set(tmp_path / "people", people=1)
+    (tmp_path / "link").symlink_to("people")
+    (tmp_path / "elsewhere").mkdir()
+    options = arguments(tmp_path / pattern, tmp_path / output)
+    assert "lies inside the image set" in refused(run(*options))
+    assert not (tmp_path / "people" / "out").exists()
+
+
+@pytest.mark.parametrize("pattern", ["people/*.png", "people/person-*", "people/*/*.png"])
+def test_output_beside_what_a_glob_names(run: Run, tmp_path: Path, pattern: str) -> None:
+    write_set(tmp_path / "people", people=2)
+    (tmp_path / "people" / "one.png").write_bytes(encoded(picture(99)))
+    options = arguments(tmp_path / pattern, tmp_path / "people" / "out")
+    first, second = run(*options), run(*options)
+    assert first[0] == second[0] == 0
+    assert "already built" in second[1]
+
+
+def test_folders_that_the_shell_named_one_by_one(run: Run, tmp_path: Path) -> None:
+    """Each photo would be a group by itself, and a person in several splits."""
+    people = write_set(tmp_path / "people", people=3)
+    (people / ".DS_Store").write_bytes(b"x")
+    folders = sorted(str(path) for path in people.iterdir() if path.is_dir())
+    start = ("--input", *folders, "--output", str(tmp_path / "out"), "--hr-size", "32")
+    line = refused(run(*start))
+    assert f"3 inputs in {people} (such as person-00)" in line
+    assert "quote globs" in line
+    assert run(*start, "--group", "none")[0] == 0
+    assert run("--input", str(people / "person-*"), *start[4:])[0] == 0
 
 
 def test_scheme_that_is_not_allowed(run: Run, tmp_path: Path) -> None:
