@@ -175,10 +175,12 @@ def _build(
     plans = units.plan_units(found.candidates, config)
     if order.model is not None and plans:
         storage.write_bytes(storage.join(place, units.PARTS, units.DETECTOR), order.model)
-    passes.make_units(place, plans, len(sources) - len(found.candidates), len(sources))
+    unread = len(sources) - len(found.candidates)
+    finished = passes.make_units(place, plans, unread, len(sources))
+    del plans  # What they say of every source is in the parts.
 
     def parts() -> Iterable[Part]:
-        return read_parts(place, plans)
+        return read_parts(place, finished)
 
     dropped = find_duplicates(
         _fingerprints(parts()), _earlier_fingerprints(earlier), config.near_duplicate_bits

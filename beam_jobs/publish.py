@@ -72,8 +72,14 @@ def build_id_of(sources: Sequence[Source], config: DatasetConfig, excluded: Sequ
 
 def sources_digest(sources: Sequence[Source]) -> str:
     """sha256 of an image set: of the sorted (sha256, name, path in its input) of its files."""
-    rows = sorted([source.sha256, source.name, source.file.inside] for source in sources)
-    return hashlib.sha256(canonical_json(rows)).hexdigest()
+    digest = hashlib.sha256(b"[")
+    comma = b""
+    # Row by row: the whole would be as large in memory as all that is known of the sources.
+    for source in sorted(sources, key=lambda s: (s.sha256, s.name)):
+        digest.update(comma + canonical_json([source.sha256, source.name, source.file.inside]))
+        comma = b","
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def account(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-from srgan.imageset import ImageFile
 
 from beam_jobs import compose, units
 from beam_jobs.compose import ShardPlan
@@ -17,6 +15,7 @@ from beam_jobs.watch import BuildProgress, Listener, watching
 from srgan import storage
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
+from srgan.imageset import ImageFile
 
 # Below so many images, worker processes cost more time to start than they save.
 _WORTH_PROCESSES = 1500
@@ -48,21 +47,25 @@ class Passes:
 
     def make_units(
         self, dataset: str, plans: Sequence[UnitPlan], rejected: int, total: int
-    ) -> None:
-        """Write the units that are missing; ``rejected`` of ``total`` sources are not in plans."""
-        by_name = {plan.name: plan for plan in plans}
-        counts = _finished_units(dataset, plans)
+    ) -> dict[str, str]:
+        """Write the units that are missing; the fingerprint of each by its name, in order.
+
+        ``rejected`` of ``total`` sources are not in the plans.
+        """
+        sizes = {plan.name: len(plan.sources) for plan in plans}
+        fingerprints = {plan.name: plan.fingerprint for plan in plans}
+        counts = _finished_units(dataset, fingerprints)
         missing = [plan for plan in plans if plan.name not in counts]
         for plan in missing:
             storage.delete(units.part_place(dataset, plan.name))
             storage.write_bytes(units.plan_place(dataset, plan.name), plan.to_bytes())
 
         def count(names: set[str]) -> BuildProgress:
-            for name in names & (by_name.keys() - counts.keys()):
-                part = units.read_part(dataset, by_name[name])
+            for name in names & (sizes.keys() - counts.keys()):
+                part = units.read_part(dataset, name, fingerprints[name])
                 if part is not None:
                     counts[name] = _refused(part)
-            done = sum(len(by_name[name].sources) for name in counts)
+            done = sum(sizes[name] for name in counts)
             return BuildProgress("pairs", rejected + done, total, rejected + sum(counts.values()))
 
         places = [units.plan_place(dataset, plan.name) for plan in missing]
@@ -70,9 +73,10 @@ class Passes:
         workers = self._processes(images * _weight(plans), len(missing))
         with watching(storage.join(dataset, units.PARTS), units.PART, count, self.listener):
             self.engine.run(units.write_unit, places, workers, "make pairs")
-        left = len(plans) - len(_finished_units(dataset, plans))
+        left = len(plans) - len(_finished_units(dataset, fingerprints))
         if left:
             raise _lost(dataset, left, len(plans), "units")
+        return fingerprints
 
     def make_shards(self, dataset: str, plans: Sequence[ShardPlan]) -> list[str]:
         """Write the shards that are missing; the sha256 of each."""
@@ -105,27 +109,27 @@ class Passes:
         return max(1, min(workers, count))
 
 
-def read_parts(dataset: str, plans: Sequence[UnitPlan]) -> Iterator[Part]:
-    """The parts of finished units one after another, in the order of the plans."""
-    for plan in plans:
-        part = units.read_part(dataset, plan)
+def read_parts(dataset: str, fingerprints: Mapping[str, str]) -> Iterator[Part]:
+    """The parts of finished units one after another, by name and fingerprint, in that order."""
+    for name, fingerprint in fingerprints.items():
+        part = units.read_part(dataset, name, fingerprint)
         if part is None:
-            raise _lost(dataset, 1, len(plans), "units")
+            raise _lost(dataset, 1, len(fingerprints), "units")
         yield part
 
 
-def _finished_units(dataset: str, plans: Sequence[UnitPlan]) -> dict[str, int]:
+def _finished_units(dataset: str, fingerprints: Mapping[str, str]) -> dict[str, int]:
     """Names of the units whose frames are there in full length, and how many they reject."""
     folder = storage.join(dataset, units.PARTS)
     if not storage.exists(folder):
         return {}
     sizes = {file.place: file.size for file in storage.list_files(folder)}
     found = {}
-    for plan in plans:
-        if units.part_place(dataset, plan.name) in sizes:
-            part = units.read_part(dataset, plan)
-            if part and sizes.get(units.frames_place(dataset, plan.name)) == part.size:
-                found[plan.name] = _refused(part)
+    for name, fingerprint in fingerprints.items():
+        if units.part_place(dataset, name) in sizes:
+            part = units.read_part(dataset, name, fingerprint)
+            if part and sizes.get(units.frames_place(dataset, name)) == part.size:
+                found[name] = _refused(part)
     return found
 
 

@@ -160,7 +160,7 @@ def plan_units(candidates: Sequence[Candidate], config: DatasetConfig) -> list[U
     by_split: dict[Split, list[PlannedSource]] = {split: [] for split in SPLITS}
     for candidate in sorted(candidates, key=lambda c: c.hr.sha256):
         hr, lr = candidate.hr, candidate.lr
-        group = group_of(hr.file.inside, hr.sha256, config)
+        group = sys.intern(group_of(hr.file.inside, hr.sha256, config))
         planned = PlannedSource(
             hr.sha256, group, hr.file, lr.file if lr else None, lr.sha256 if lr else None
         )
@@ -184,14 +184,14 @@ def frames_place(dataset: str, name: str) -> str:
     return storage.join(dataset, PARTS, name + _FRAMES)
 
 
-def read_part(dataset: str, plan: UnitPlan) -> Part | None:
-    """The part of a plan; ``None`` when there is none or it belongs to another plan."""
-    data = read_if_exists(part_place(dataset, plan.name))
+def read_part(dataset: str, name: str, fingerprint: str) -> Part | None:
+    """The part of a unit; ``None`` when there is none or it belongs to another plan."""
+    data = read_if_exists(part_place(dataset, name))
     try:
         part = None if data is None else Part.from_bytes(data)
     except (ValueError, TypeError):  # Torn by a power failure, or of another version.
         return None
-    return part if part is not None and part.fingerprint == plan.fingerprint else None
+    return part if part is not None and part.fingerprint == fingerprint else None
 
 
 def write_unit(place: str) -> None:
@@ -205,7 +205,9 @@ def write_unit(place: str) -> None:
         return
     plan = UnitPlan.from_bytes(data)
     dataset = place.removesuffix(f"/{PARTS}/{plan.name}{_PLAN}")
-    if read_part(dataset, plan) and storage.exists(frames_place(dataset, plan.name)):
+    fingerprint = plan.fingerprint
+    done = read_part(dataset, plan.name, fingerprint)
+    if done and storage.exists(frames_place(dataset, plan.name)):
         return
     detector = _detector(dataset, plan.config)
     made: list[MadeRecord] = []
@@ -235,7 +237,7 @@ def write_unit(place: str) -> None:
                 stream.write(frame)
                 made.append(_measured(planned, found, pair, size, len(frame)))
                 size += len(frame)
-    part = Part(plan.fingerprint, plan.name, plan.split, size, made, rejected)
+    part = Part(fingerprint, plan.name, plan.split, size, made, rejected)
     storage.write_bytes(part_place(dataset, plan.name), part.to_bytes())
 
 
