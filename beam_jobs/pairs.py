@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from beam_jobs.crops import Crop, check_size, crops_of, decoded_side, tile_corners
+from beam_jobs.sorting import whole_word
 from srgan import images, quality, storage
 from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
@@ -160,8 +161,11 @@ def group_of(inside: str, key: str, config: DatasetConfig) -> str:
         return key
     inside = unicodedata.normalize("NFC", inside)
     if config.group == "parent":
-        folder = inside.rpartition("/")[0]
-        return folder.rpartition("/")[2] or key
+        folders = inside.split("/")[:-1]
+        if config.degradation == "paired":
+            # "HR" in Ann/HR/1.png and HR/1.png says what the file is, not who.
+            folders = [folder for folder in folders if folder != config.paired.hr]
+        return (folders[-1] if folders else "") or key
     found = re.search(config.group, inside)
     return (found.group(1) if found else None) or key
 
@@ -175,8 +179,9 @@ def check_group(files: Sequence[ImageFile], config: DatasetConfig) -> None:
     if config.group == "none":
         return
     if config.group == "parent":
-        flat = _flat_folders(files)
-        for above, folders in flat.items():
+        for above, folders in _flat_folders(files).items():
+            if config.degradation == "paired":
+                folders = {f for f in folders if not re.search(whole_word(config.paired.lr), f)}
             if len(folders) > 1:
                 raise ConfigError(
                     f"{len(folders)} inputs in {above} (such as {min(folders)}) hold images and no "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from beam_jobs.inventory import Source
@@ -27,11 +27,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Sorted:
-    """``copies``: names of files with the same bytes, by the name of the candidate they copy."""
+    """``copies``: those whose HR file has the same bytes, by the name of the one they copy."""
 
     candidates: list[Candidate]
     rejected: list[Reject]
-    copies: dict[str, list[Source]]
+    copies: dict[str, list[Candidate]]
 
 
 def sort_out(
@@ -54,11 +54,9 @@ def sort_out(
     for candidate in _candidates(readable, config, found.rejected):
         sha256, name = candidate.hr.sha256, candidate.hr.name
         if sha256 in excluded:
-            detail = f"in {excluded[sha256]}"
-            found.rejected.extend(_reject(s, "excluded", detail) for s in _files(candidate))
+            found.rejected.extend(_both(candidate, "excluded", f"in {excluded[sha256]}"))
         elif sha256 in first:
-            copies = found.copies.setdefault(first[sha256], [])
-            copies.extend(_files(candidate))
+            found.copies.setdefault(first[sha256], []).append(candidate)
         else:
             first[sha256] = name
             found.candidates.append(candidate)
@@ -77,21 +75,24 @@ def photos_of(datasets: Iterable[Dataset]) -> dict[str, str]:
 
 def copies_of(found: Sorted, rejected: Mapping[str, Reject], name: str, into: list[Reject]) -> None:
     """Add a reject for every copy of the candidate ``name``; one of a reject has its reason."""
-    for source in found.copies.get(name, ()):
+    for candidate in found.copies.get(name, ()):
         verdict = rejected.get(name)
         if verdict is None:
-            into.append(_reject(source, "duplicate", f"same bytes as {name}"))
+            into.extend(_both(candidate, "duplicate", f"same bytes as {name}"))
         else:
             detail = f"{verdict.detail} (same bytes as {name})"
-            into.append(_reject(source, verdict.reason, detail))
+            into.extend(_both(candidate, verdict.reason, detail))
 
 
 def lr_name(name: str, paired: PairedConfig) -> str | None:
     """The name without file type that the LR file of an HR file has; ``None`` for other files."""
-    stem = _stem(name)
-    pattern = rf"(?<![A-Za-z0-9]){re.escape(paired.hr)}(?![A-Za-z0-9])"
-    replaced, count = re.subn(pattern, lambda _: paired.lr, stem)
+    replaced, count = re.subn(whole_word(paired.hr), lambda _: paired.lr, _stem(name))
     return replaced if count else None
+
+
+def whole_word(word: str) -> str:
+    """A pattern for ``word`` in a path: ``HR`` in ``HR/a.png`` and ``a_HR.png``, not in ``CHR``."""
+    return rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])"
 
 
 def _candidates(
@@ -139,8 +140,10 @@ def _unreadable(source: Source) -> Reject | None:
     return None
 
 
-def _files(candidate: Candidate) -> list[Source]:
-    return [candidate.hr] if candidate.lr is None else [candidate.hr, candidate.lr]
+def _both(candidate: Candidate, reason: str, detail: str) -> Iterator[Reject]:
+    yield _reject(candidate.hr, reason, detail)
+    if candidate.lr is not None:
+        yield _reject(candidate.lr, reason, f"{detail} (LR of {candidate.hr.name})")
 
 
 def _reject(source: Source, reason: str, detail: str) -> Reject:

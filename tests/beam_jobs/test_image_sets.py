@@ -16,6 +16,7 @@ from beam_jobs.build_pairs import build
 from srgan import images
 from srgan.dataset_config import DatasetConfig
 from srgan.datasets.verify import verify
+from srgan.degrade import bicubic
 from srgan.errors import DatasetError
 from srgan.records import Dataset, PairRecord, RecordInfo, read_record_infos, read_records
 from tests.beam_jobs.image_sets import SMALL, encoded, hashes, picture, rejects, write_set
@@ -217,6 +218,31 @@ def test_lr_files_that_come_with_hr_files(tmp_path: Path) -> None:
         hr = Image.open(bench / record.source).convert("RGB")
         np.testing.assert_array_equal(pixels_of(record.hr), np.asarray(hr))
     assert verify(dataset).problems == ()
+
+
+def test_folders_of_hr_and_of_lr_files(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for number in range(3):
+        hr = picture(number, 64, 64)
+        for kind, pixels in (("HR", hr), ("LR", bicubic(hr, 4))):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            (root / kind / f"{number}.png").write_bytes(encoded(pixels))
+    shutil.copy(root / "HR" / "0.png", root / "HR" / "copy.png")
+    shutil.copy(root / "LR" / "1.png", root / "LR" / "copy.png")
+    config = DatasetConfig(hr_size=64, degradation="paired", near_duplicate_bits=-1)
+    for inputs in ([str(root)], [str(root / "HR"), str(root / "LR")]):
+        dataset = build(inputs, str(tmp_path / "out"), config).dataset
+        assert {info.source: info.group for info in infos_of(dataset)} == {
+            f"HR/{n}.png": hashlib.sha256((root / "HR" / f"{n}.png").read_bytes()).hexdigest()
+            for n in range(3)
+        }
+        assert {
+            line["source"]: (line["reason"], line["detail"]) for line in rejects(dataset.place)
+        } == {
+            "HR/copy.png": ("duplicate", "same bytes as HR/0.png"),
+            "LR/copy.png": ("duplicate", "same bytes as HR/0.png (LR of HR/copy.png)"),
+        }
+        assert verify(dataset).problems == ()
 
 
 @pytest.mark.slow

@@ -67,6 +67,20 @@ def test_group(group: str, name: str, expected: str) -> None:
     assert group_of(name, KEY, DatasetConfig(group=group)) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("HR/1.png", KEY),
+        ("Ada/HR/1.png", "Ada"),
+        ("HR/Ada/1.png", "Ada"),
+        ("Ada_HR/1.png", "Ada_HR"),
+        ("Ada/1_HR.png", "Ada"),
+    ],
+)
+def test_the_folder_of_hr_files_is_no_group(name: str, expected: str) -> None:
+    assert group_of(name, KEY, DatasetConfig(degradation="paired")) == expected
+
+
 def test_shares_of_groups_are_as_configured() -> None:
     config = DatasetConfig(val_fraction=0.1, test_fraction=0.2)
     splits = [split_of(f"person {number}", config) for number in range(20_000)]
