@@ -57,7 +57,8 @@ class PairSource:
     ``cache``. Decoded pairs stay in memory up to ``memory`` bytes, later ones are decoded anew.
 
     A photo that another dataset holds out for validation or test is left out of training, and one
-    that is held out for the test out of validation; ``left_out`` counts them.
+    that is held out for the test out of validation; so is a photo of the same group, which other
+    settings may have put into another split there. ``left_out`` counts them.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class PairSource:
         self.left_out = 0
         held_out = _held_out(datasets, split)
         for dataset in datasets:
-            keys = _keys(dataset) if held_out else {}
+            names = _names(dataset) if held_out else {}
             for shard in dataset.shards(split):
                 verify_shard(dataset, shard)
                 place = storage.join(dataset.place, shard.name)
@@ -75,8 +76,8 @@ class PairSource:
                 with path.open("rb") as stream:
                     spans = [(path, *span) for span in frame_spans(stream)]
                 if held_out:
-                    named = zip(spans, keys[shard.name], strict=True)
-                    kept = [span for span, key in named if key not in held_out]
+                    named = zip(spans, names[shard.name], strict=True)
+                    kept = [span for span, name in named if held_out.isdisjoint(name)]
                     self.left_out += len(spans) - len(kept)
                     spans = kept
                 self._spans += spans
@@ -122,24 +123,25 @@ class PairSource:
 
 
 def _held_out(datasets: Sequence[Dataset], split: Split) -> set[str]:
-    """sha256 of the photos that some of several datasets hold out from ``split``."""
+    """sha256 and groups of the photos that some of several datasets hold out from ``split``."""
     if len(datasets) < 2 or split == "test":
         return set()
     from_split = ("val", "test") if split == "train" else ("test",)
     return {
-        info.sha256
+        name
         for dataset in datasets
         for info in read_record_infos(dataset)
         if info.split in from_split
+        for name in (info.sha256, info.group)
     }
 
 
-def _keys(dataset: Dataset) -> dict[str, list[str]]:
-    """sha256 of the photos of each shard, in the order of its records."""
-    keys: dict[str, list[str]] = {}
+def _names(dataset: Dataset) -> dict[str, list[tuple[str, str]]]:
+    """sha256 and group of the photos of each shard, in the order of its records."""
+    names: dict[str, list[tuple[str, str]]] = {}
     for info in read_record_infos(dataset):
-        keys.setdefault(info.shard, []).append(info.sha256)
-    return keys
+        names.setdefault(info.shard, []).append((info.sha256, info.group))
+    return names
 
 
 def sample_indices(step: int, batch: int, size: int, seed: int) -> list[int]:

@@ -8,9 +8,9 @@ import pytest
 
 from srgan.data import PairSource, make_batch, sample_indices, training_batches
 from srgan.errors import DatasetError
-from srgan.images import resize
-from srgan.records import Dataset
-from tests.srgan.pairs import make_dataset, make_training_dataset, scene
+from srgan.images import Pixels, resize
+from srgan.records import Dataset, Split
+from tests.srgan.pairs import make_dataset, make_training_dataset, publish, scene
 
 CROP = {"batch": 4, "hr_crop": 32, "scale": 4, "flip": True, "seed": 1}
 
@@ -79,6 +79,20 @@ def test_a_photo_that_another_dataset_holds_out_is_not_trained_on(
         assert len(both) == 6 + 5
         assert both.left_out == 6
     assert len(PairSource([dataset, other], "test", cache=tmp_path)) == 3 + 3
+
+
+def test_a_person_whom_another_dataset_holds_out_is_not_trained_on(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    # Other photos of two people of the first dataset's training split.
+    by_split: dict[Split, list[tuple[str, Pixels]]] = {
+        "train": [("person-90/b.jpg", scene(90, 64))],
+        "test": [(f"person-{n}/b.jpg", scene(100 + n, 64)) for n in (3, 4)],
+    }
+    other = publish(tmp_path / "other", by_split, scale=4, shards=1)
+    both = PairSource([dataset, other], "train", cache=tmp_path)
+    assert (len(both), both.left_out) == (12 - 2 + 1, 2)
+    assert {"person-3/a.jpg", "person-4/a.jpg"}.isdisjoint(p.source for p in both.first(99))
 
 
 def test_pairs_beyond_the_memory_limit_are_decoded_again(dataset: Dataset, tmp_path: Path) -> None:
