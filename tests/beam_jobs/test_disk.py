@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tarfile
@@ -169,12 +168,18 @@ def test_a_limit_on_the_size_of_files(
     """As quotas and ``ulimit -f`` give; the same without any file system of our own."""
     args = arguments(people, tmp_path / "out")
     limited = subprocess.run(
-        [sys.executable, "-m", "beam_jobs.build_pairs", *args],
+        # Twelve blocks of 512 bytes.
+        [
+            "sh",
+            "-c",
+            'ulimit -f 12; exec "$0" -m beam_jobs.build_pairs "$@"',
+            sys.executable,
+            *args,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
     )
     assert limited.returncode == 2
     assert limited.stderr.splitlines()[-1].endswith("cannot write: File too large")
