@@ -249,8 +249,9 @@ def _is_published(dataset: str) -> bool:
 def _finished(
     dataset: str, started: float, *, already: bool, by_another: bool = False
 ) -> BuildResult:
-    tidy(dataset)
-    return BuildResult(open_dataset(dataset), already, time.monotonic() - started, by_another)
+    found = open_dataset(dataset)
+    tidy(found)
+    return BuildResult(found, already, time.monotonic() - started, by_another)
 
 
 def _no_usable_image(inputs: Sequence[str], rejected: Sequence[Reject]) -> str:

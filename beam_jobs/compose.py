@@ -111,8 +111,11 @@ def read_sha256(dataset: str, plan: ShardPlan) -> str | None:
     data = read_if_exists(done_place(dataset, plan.name))
     if data is None:
         return None
-    done = json.loads(data)
-    return str(done["sha256"]) if done["fingerprint"] == plan.fingerprint else None
+    try:
+        done = json.loads(data)
+        return str(done["sha256"]) if done["fingerprint"] == plan.fingerprint else None
+    except (ValueError, KeyError, TypeError):  # Torn by a power failure, or of another version.
+        return None
 
 
 def write_shard(place: str) -> None:

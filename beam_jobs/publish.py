@@ -7,6 +7,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from beam_jobs.compose import ShardPlan, kept_records
@@ -18,13 +19,14 @@ from beam_jobs.units import PARTS, MadeRecord, Part
 from srgan import __version__, imageset, records, storage
 from srgan.config import canonical_json
 from srgan.dataset_config import DatasetConfig
-from srgan.errors import DatasetError
+from srgan.errors import DatasetError, StorageError
 from srgan.records import (
     PREVIEW,
     RECORDS,
     REJECT_SHEET,
     REJECTED,
     SPLITS,
+    Dataset,
     Manifest,
     PairRecord,
     PixelStatistics,
@@ -186,10 +188,16 @@ def publish(build: Build, sha256s: Sequence[str]) -> bool:
     return storage.publish_once(storage.join(build.place, records.MANIFEST), manifest.to_bytes())
 
 
-def tidy(dataset: str) -> None:
+def tidy(dataset: Dataset) -> None:
     """Remove what only building needed. Another builder of the same dataset bears that."""
-    storage.delete(storage.join(dataset, PARTS))
-    storage.delete_temporaries(dataset)
+    storage.delete(storage.join(dataset.place, PARTS))
+    storage.delete_temporaries(dataset.place)
+    listed = {shard.name for shard in dataset.manifest.shards}
+    with suppress(StorageError):  # What the other builder removes cannot be listed.
+        for file in storage.list_files(dataset.place):
+            # Another version of the builder was killed, and cut the shards otherwise.
+            if records.is_shard_name(file.name) and file.name not in listed:
+                storage.delete(file.place)
 
 
 class _Summary:

@@ -82,7 +82,7 @@ class Passes:
         """Write the shards that are missing; the sha256 of each."""
         by_name = {plan.name: plan for plan in plans}
         total = sum(plan.records for plan in plans)
-        missing = [plan for plan in plans if _finished_shard(dataset, plan) is None]
+        missing = [plan for plan in plans if not _is_whole(dataset, plan)]
         done = {plan.name for plan in plans} - {plan.name for plan in missing}
         for plan in missing:
             storage.delete(compose.done_place(dataset, plan.name))
@@ -138,6 +138,15 @@ def _finished_shard(dataset: str, plan: ShardPlan) -> str | None:
     if sha256 is None or not storage.exists(storage.join(dataset, plan.name)):
         return None
     return sha256
+
+
+def _is_whole(dataset: str, plan: ShardPlan) -> bool:
+    """Whether an interrupted build has left the shard, and nobody has touched it since."""
+    sha256, place = _finished_shard(dataset, plan), storage.join(dataset, plan.name)
+    if sha256 is None:
+        return False
+    # An object on GCS does not change; to read it all again would take its time.
+    return storage.local_path(place) is None or storage.sha256_of(place) == sha256
 
 
 def _refused(part: Part) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -228,6 +229,11 @@ def verify_file(dataset: Dataset, name: str, sha256: str) -> None:
 def shard_name(split: Split, index: int, count: int) -> str:
     """``train-00000-of-00016.tfrecord``."""
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether :func:`shard_name` gives such a name."""
+    return re.fullmatch(rf"({'|'.join(SPLITS)})-\d{{5,}}-of-\d{{5,}}\.tfrecord", name) is not None
 
 
 def write_records(stream: IO[bytes], records: Iterable[PairRecord]) -> int:

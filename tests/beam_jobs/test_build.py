@@ -207,6 +207,7 @@ def test_leftovers_of_a_killed_build_are_removed(people: Path, tmp_path: Path) -
     expected = hashes(root)
     (dataset / "manifest.json").unlink()
     (dataset / ".part-abc123").write_bytes(b"half a shard")
+    (dataset / "train-00000-of-00099.tfrecord").write_bytes(b"a shard of another version")
     (dataset / ".parts").mkdir()
     (dataset / ".parts" / ".part-def456").write_bytes(b"half a part")
     (dataset / ".parts" / "train-00000.unit.json").write_text("{")
@@ -242,6 +243,26 @@ def test_finished_shards_of_an_unfinished_build_are_not_written_again(
     build(str(people), str(tmp_path / "fresh"), SMALL)
     assert hashes(root) == hashes(tmp_path / "fresh")
     assert {path: path.stat().st_mtime_ns for path in shards[1:]} == times
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "note torn", "note empty"])
+def test_damaged_shards_of_an_unfinished_build_are_written_again(
+    people: Path, tmp_path: Path, damage: str
+) -> None:
+    root = tmp_path / "out"
+    with pytest.raises(StopError):
+        build(str(people), str(root), SMALL, progress=stop)
+    (dataset,) = root.iterdir()
+    shard = sorted(dataset.glob("*.tfrecord"))[-1]
+    data = shard.read_bytes()
+    note = dataset / ".parts" / f"{shard.name}.shard.json"
+    if damage.startswith("note"):
+        note.write_bytes(b"" if damage == "note empty" else note.read_bytes()[:20])
+    else:
+        shard.write_bytes(data[:-1] if damage == "cut" else data[:-9] + b"?" + data[-8:])
+    build(str(people), str(root), SMALL)
+    build(str(people), str(tmp_path / "fresh"), SMALL)
+    assert hashes(root) == hashes(tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
