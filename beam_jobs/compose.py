@@ -148,10 +148,10 @@ def _frames(dataset: str, piece: Piece) -> Iterator[bytes]:
         with storage.open_read(place) as stream:
             stream.seek(piece.offset)
             yield from records.read_frames(stream, place, piece.length)
-    except (DatasetError, StorageError):
-        # Without its part the unit is made anew.
+    except (DatasetError, StorageError) as error:
+        # Without its part the unit is made anew; the others stay.
         storage.delete(part_place(dataset, piece.unit))
-        raise
+        raise StorageError(f"{error}; run the build again, which makes it anew") from None
 
 
 def _cut(lengths: Sequence[int], target: int) -> list[tuple[int, int]]:

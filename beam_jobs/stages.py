@@ -14,7 +14,7 @@ from beam_jobs.units import Part, UnitPlan
 from beam_jobs.watch import BuildProgress, Listener, watching
 from srgan import storage
 from srgan.dataset_config import DatasetConfig
-from srgan.errors import DatasetError
+from srgan.errors import StorageError
 from srgan.imageset import ImageFile
 
 # Below so many images, worker processes cost more time to start than they save.
@@ -169,8 +169,8 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _lost(dataset: str, count: int, total: int, what: str) -> DatasetError:
-    return DatasetError(
+def _lost(dataset: str, count: int, total: int, what: str) -> StorageError:
+    return StorageError(
         f"{dataset}: {count} of {total} {what} are missing after they were written; "
         "somebody deletes files there; run the build again"
     )

@@ -14,7 +14,7 @@ from beam_jobs.build_pairs import BuildProgress, build
 from srgan import images
 from srgan.dataset_config import DatasetConfig
 from srgan.degrade import degrade
-from srgan.errors import DatasetError
+from srgan.errors import StorageError
 from srgan.records import PairRecord, Split, open_dataset, read_records, verify_shard
 from tests.beam_jobs.image_sets import SMALL, encoded, hashes, picture, rejects, write_set
 from tests.support import shared_data
@@ -281,9 +281,13 @@ def test_damaged_frames_of_an_unfinished_build_are_made_again(
         frames.unlink()
     else:
         frames.write_bytes(data[:-1] if damage == "cut" else data[:99] + b"?" + data[100:])
+    others = {p: p.stat().st_mtime_ns for p in dataset.glob(".parts/*.frames") if p != frames}
     if damage == "flipped":
-        with pytest.raises(DatasetError, match="damaged record at byte 0"):
+        with pytest.raises(StorageError, match="damaged record at byte 0; run the build again"):
             build(str(people), str(root), SMALL)
+    with pytest.raises(StopError):
+        build(str(people), str(root), SMALL, progress=stop)
+    assert {path: path.stat().st_mtime_ns for path in others} == others
     build(str(people), str(root), SMALL)
     build(str(people), str(tmp_path / "fresh"), SMALL)
     assert hashes(root) == hashes(tmp_path / "fresh")
