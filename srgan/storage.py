@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ _CHUNK = 1 << 20
 _UPLOAD_BLOCK = 16 << 20
 _TEMPORARY = ".part-"
 _REMOVALS = 20
+_UMASK = threading.Lock()
 
 
 def scheme(place: str) -> str:
@@ -339,8 +341,10 @@ def _filling(path: Path, durable: bool) -> Iterator[IO[bytes]]:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    # It can only be read by setting it: two threads at once would leave it at 0.
+    with _UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 
