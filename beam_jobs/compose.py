@@ -121,14 +121,17 @@ def read_sha256(dataset: str, plan: ShardPlan) -> str | None:
 def write_shard(place: str) -> None:
     """Worker: copy the frames of the plan at ``place`` into the shard, then note its sha256.
 
-    Nothing happens when the plan is gone (another builder has published the dataset meanwhile),
-    or when the shard is there already: an engine that has lost a machine repeats finished work.
+    Nothing happens when another builder has published the dataset meanwhile: if it was one of
+    another version, its shards have other bytes. Nor when the shard is there already: an engine
+    that has lost a machine repeats finished work.
     """
     data = read_if_exists(place)
     if data is None:
         return
     plan = ShardPlan.from_bytes(data)
     dataset = place.removesuffix(f"/{PARTS}/{plan.name}{_PLAN}")
+    if storage.exists(storage.join(dataset, records.MANIFEST)):
+        return
     if read_sha256(dataset, plan) and storage.exists(storage.join(dataset, plan.name)):
         return
     digest = hashlib.sha256()

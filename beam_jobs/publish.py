@@ -145,6 +145,9 @@ def publish(build: Build, sha256s: Sequence[str]) -> bool:
 
     ``sha256s`` are those of the shards. ``False`` when another builder was first.
     """
+    place = storage.join(build.place, records.MANIFEST)
+    if storage.exists(place):  # Its lists and sheets stay, too.
+        return False
     summary = _Summary(sum(plan.records for plan in build.shards))
     files = {RECORDS: _write_records(build, summary)}
     extra = {
@@ -185,7 +188,7 @@ def publish(build: Build, sha256s: Sequence[str]) -> bool:
         statistics=summary.statistics(),
         code_version=__version__,
     )
-    return storage.publish_once(storage.join(build.place, records.MANIFEST), manifest.to_bytes())
+    return storage.publish_once(place, manifest.to_bytes())
 
 
 def tidy(dataset: Dataset) -> None:

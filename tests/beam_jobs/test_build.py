@@ -10,6 +10,7 @@ import PIL
 import pytest
 from PIL import Image, features
 
+from beam_jobs import compose
 from beam_jobs.build_pairs import BuildProgress, build
 from srgan import images
 from srgan.dataset_config import DatasetConfig
@@ -243,6 +244,26 @@ def test_finished_shards_of_an_unfinished_build_are_not_written_again(
     build(str(people), str(tmp_path / "fresh"), SMALL)
     assert hashes(root) == hashes(tmp_path / "fresh")
     assert {path: path.stat().st_mtime_ns for path in shards[1:]} == times
+
+
+def test_a_late_builder_of_another_version_changes_nothing(people: Path, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    with pytest.raises(StopError):
+        build(str(people), str(root), SMALL, progress=stop)
+    (dataset,) = root.iterdir()
+    parts = shutil.copytree(dataset / ".parts", tmp_path / "parts")
+    build(str(people), str(root), SMALL)
+    expected = hashes(root)
+    # The other one's notes do not fit our plans, and its shards would have other bytes.
+    shutil.copytree(parts, dataset / ".parts", ignore=shutil.ignore_patterns("*.shard.json"))
+    plans = sorted(dataset.glob(".parts/*.shard.plan"))
+    for plan in plans:
+        tree = json.loads(plan.read_bytes())
+        plan.write_text(json.dumps({**tree, "pieces": tree["pieces"] * 2}))
+        compose.write_shard(str(plan))
+    assert len(plans) > 2
+    shutil.rmtree(dataset / ".parts")
+    assert hashes(root) == expected
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "note torn", "note empty"])

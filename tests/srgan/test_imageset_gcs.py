@@ -7,6 +7,8 @@ import hashlib
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import gcsfs
@@ -147,6 +149,19 @@ def test_ranges_of_an_object(bucket: Bucket) -> None:
     assert storage.read_range(place, 5, 0) == b""
     assert b"".join(storage.read_pieces(place, 3, 4)) == b"3456"
     assert storage.read_range(upload(bucket, "empty", b""), 0, 5) == b""
+
+
+@pytest.mark.usefixtures("bucket")
+def test_exactly_one_of_many_publishes() -> None:
+    """By the server's word (if_generation_match=0), not by a look at what is there."""
+    place = "gs://photos/once/manifest.json"
+    data = [bytes([number]) * 1000 for number in range(8)]
+    with ThreadPoolExecutor(len(data)) as pool:
+        won = list(pool.map(partial(storage.publish_once, place), data))
+    assert won.count(True) == 1
+    assert storage.read_bytes(place) == data[won.index(True)]
+    assert not storage.publish_once(place, b"late")
+    assert storage.read_bytes(place) == data[won.index(True)]
 
 
 @pytest.mark.usefixtures("bucket")
