@@ -141,7 +141,7 @@ def write_shard(place: str) -> None:
                 digest.update(frame)
                 shard.write(frame)
     done = {"fingerprint": plan.fingerprint, "sha256": digest.hexdigest()}
-    storage.write_bytes(done_place(dataset, plan.name), json.dumps(done).encode())
+    storage.write_bytes(done_place(dataset, plan.name), json.dumps(done).encode(), durable=False)
 
 
 def _frames(dataset: str, piece: Piece) -> Iterator[bytes]:

@@ -19,6 +19,8 @@ CHUNK = 1000
 HASHES = ".hashes.json"
 _LISTING = ".files.json"
 _REMOTE_READERS = 16
+# Handing one file at a time to a thread takes as long as hashing it.
+_LOCAL_BATCH = 50
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ def take_inventory(
     listings = []
     for number, chunk in enumerate(chunks):
         listing = storage.join(folder, f"{number:06d}{_LISTING}")
-        storage.write_bytes(listing, _encode(chunk))
+        storage.write_bytes(listing, _encode(chunk), durable=False)
         listings.append(listing)
     run(hash_listing, listings)
     sources = []
@@ -70,7 +72,7 @@ def hash_listing(listing: str) -> None:
         return
     hashes = _hash_all([ImageFile.from_row(row) for row in json.loads(data)])
     result = {"listing": hashlib.sha256(data).hexdigest(), "sha256": hashes}
-    storage.write_bytes(_result_place(listing), json.dumps(result).encode())
+    storage.write_bytes(_result_place(listing), json.dumps(result).encode(), durable=False)
 
 
 def read_if_exists(place: str) -> bytes | None:
@@ -99,8 +101,14 @@ def in_order(
 def _hash_all(files: Sequence[ImageFile]) -> list[str]:
     # Reading and hashing let go of the interpreter's lock, so threads use all cores.
     local = all(storage.local_path(file.place) is not None for file in files)
+    batch = _LOCAL_BATCH if local else 1
+    batches = [files[start : start + batch] for start in range(0, len(files), batch)]
     with ThreadPoolExecutor(os.cpu_count() if local else _REMOTE_READERS) as pool:
-        return list(pool.map(imageset.sha256_of, files))
+        return [digest for found in pool.map(_hash_batch, batches) for digest in found]
+
+
+def _hash_batch(files: Sequence[ImageFile]) -> list[str]:
+    return [imageset.sha256_of(file) for file in files]
 
 
 def _encode(chunk: Sequence[ImageFile]) -> bytes:

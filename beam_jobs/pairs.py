@@ -17,6 +17,7 @@ from srgan.degrade import degrade
 from srgan.errors import ConfigError
 from srgan.images import DecodedImage, DecodeOptions, ImageRejectedError, Pixels
 from srgan.imageset import ImageFile
+from srgan.quality import Measures
 from srgan.records import Split
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ class Pair:
     hr: Pixels
     lr: Pixels
     side: float
-    sharpness: float
-    contrast: float
+    measures: Measures
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def record_key(sha256: str, number: int | None) -> str:
 
 def _degraded(crop: Crop, key: str, config: DatasetConfig) -> Pair | ImageRejectedError:
     try:
-        sharpness, contrast = _checked(crop.hr, config)
+        measures = _checked(crop.hr, config)
     except ImageRejectedError as error:
         return error
-    return Pair(key, crop.hr, degrade(crop.hr, config, key), crop.side, sharpness, contrast)
+    return Pair(key, crop.hr, degrade(crop.hr, config, key), crop.side, measures)
 
 
 def _paired(
@@ -126,27 +126,26 @@ def _paired(
         low = lr.pixels[at][:, : columns // scale]
         own_key = record_key(key, number if config.crop == "tiles" else None)
         try:
-            sharpness, contrast = _checked(high, config)
+            measures = _checked(high, config)
         except ImageRejectedError as error:
             made.append(error)
         else:
-            made.append(Pair(own_key, high, low, min(rows, columns), sharpness, contrast))
+            made.append(Pair(own_key, high, low, min(rows, columns), measures))
     return made
 
 
-def _checked(hr: Pixels, config: DatasetConfig) -> tuple[float, float]:
-    """Sharpness and contrast of an HR image that has enough of both."""
-    contrast = quality.contrast(hr)
-    if contrast < config.min_contrast:
+def _checked(hr: Pixels, config: DatasetConfig) -> Measures:
+    """What is measured of an HR image that has enough contrast and sharpness."""
+    found = quality.measure(hr)
+    if found.contrast < config.min_contrast:
         raise ImageRejectedError(
-            "flat", f"contrast {contrast:.1f}, min_contrast is {config.min_contrast:g}"
+            "flat", f"contrast {found.contrast:.1f}, min_contrast is {config.min_contrast:g}"
         )
-    sharpness = quality.sharpness(hr)
-    if sharpness < config.min_sharpness:
+    if found.sharpness < config.min_sharpness:
         raise ImageRejectedError(
-            "blurred", f"sharpness {sharpness:.2f}, min_sharpness is {config.min_sharpness:g}"
+            "blurred", f"sharpness {found.sharpness:.2f}, min_sharpness is {config.min_sharpness:g}"
         )
-    return sharpness, contrast
+    return found
 
 
 def group_of(inside: str, key: str, config: DatasetConfig) -> str:

@@ -58,7 +58,8 @@ class Passes:
         missing = [plan for plan in plans if plan.name not in counts]
         for plan in missing:
             storage.delete(units.part_place(dataset, plan.name))
-            storage.write_bytes(units.plan_place(dataset, plan.name), plan.to_bytes())
+            place = units.plan_place(dataset, plan.name)
+            storage.write_bytes(place, plan.to_bytes(), durable=False)
 
         def count(names: set[str]) -> BuildProgress:
             for name in names & (sizes.keys() - counts.keys()):
@@ -73,7 +74,9 @@ class Passes:
         workers = self._processes(images * _weight(plans), len(missing))
         with watching(storage.join(dataset, units.PARTS), units.PART, count, self.listener):
             self.engine.run(units.write_unit, places, workers, "make pairs")
-        left = len(plans) - len(_finished_units(dataset, fingerprints))
+        # The watcher has looked at each as it appeared; one that it missed is looked for here.
+        unseen = {n: fingerprint for n, fingerprint in fingerprints.items() if n not in counts}
+        left = len(unseen) - len(_finished_units(dataset, unseen)) if unseen else 0
         if left:
             raise _lost(dataset, left, len(plans), "units")
         return fingerprints
@@ -86,7 +89,8 @@ class Passes:
         done = {plan.name for plan in plans} - {plan.name for plan in missing}
         for plan in missing:
             storage.delete(compose.done_place(dataset, plan.name))
-            storage.write_bytes(compose.plan_place(dataset, plan.name), plan.to_bytes())
+            place = compose.plan_place(dataset, plan.name)
+            storage.write_bytes(place, plan.to_bytes(), durable=False)
 
         def count(names: set[str]) -> BuildProgress:
             finished = sum(by_name[n].records for n in (names & by_name.keys()) | done)

@@ -23,7 +23,7 @@ from PIL import Image
 from beam_jobs.inventory import in_order, read_if_exists
 from beam_jobs.pairs import Pair, SourcePairs, group_of, make_pairs, split_of
 from beam_jobs.sorting import Candidate
-from srgan import __version__, images, imageset, quality, records, storage
+from srgan import __version__, images, imageset, records, storage
 from srgan.config import canonical_json
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError, StorageError
@@ -40,6 +40,7 @@ _PLAN, _FRAMES = ".unit.plan", ".unit.frames"
 DETECTOR = "detector.model"
 # Small enough that progress is seen, work spreads evenly and little is lost with a worker.
 _MAX_SOURCES, _MAX_BYTES = 250, 32 * 2**20
+_LEVELS = np.arange(256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def write_unit(place: str) -> None:
                 made.append(_measured(planned, found, pair, size, len(frame)))
                 size += len(frame)
     part = Part(fingerprint, plan.name, plan.split, size, made, rejected)
-    storage.write_bytes(part_place(dataset, plan.name), part.to_bytes())
+    storage.write_bytes(part_place(dataset, plan.name), part.to_bytes(), durable=False)
 
 
 def _cut(sources: Sequence[PlannedSource], config: DatasetConfig) -> Iterator[list[PlannedSource]]:
@@ -349,9 +350,9 @@ def _measured(
         width=found.width,
         height=found.height,
         side=round(float(pair.side), 2),
-        sharpness=round(pair.sharpness, 3),
-        contrast=round(pair.contrast, 3),
-        hash=quality.perceptual_hash(pair.hr).hex(),
+        sharpness=round(pair.measures.sharpness, 3),
+        contrast=round(pair.measures.contrast, 3),
+        hash=pair.measures.hash.hex(),
         pixels=_pixel_digest(pair.hr),
         count=count,
         sums=sums,
@@ -366,7 +367,6 @@ def _pixel_digest(hr: Pixels) -> str:
 
 
 def _moments(hr: Pixels) -> tuple[int, list[int], list[int]]:
-    levels = np.arange(256)
-    histogram = np.asarray(Image.fromarray(hr).histogram(), np.int64).reshape(3, 256)
-    sums, squares = (histogram @ levels).tolist(), (histogram @ levels**2).tolist()
+    histogram = np.array(Image.fromarray(hr).histogram(), np.int64).reshape(3, 256)
+    sums, squares = (histogram @ _LEVELS).tolist(), (histogram @ _LEVELS**2).tolist()
     return hr.shape[0] * hr.shape[1], sums, squares

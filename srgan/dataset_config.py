@@ -225,7 +225,7 @@ class DatasetConfig(Frozen):
         "first", description="Of an animated image the first frame, or nothing."
     )
     max_bytes: Positive = Field(64 * 2**20, description="Larger files are rejected unread.")
-    max_pixels: Positive = Field(50_000_000, description="Larger images are rejected undecoded.")
+    max_pixels: Positive = Field(64_000_000, description="Larger images are rejected undecoded.")
     max_aspect: float = Field(
         16.0, ge=1, description="Longer side / shorter side; longer images are rejected undecoded."
     )

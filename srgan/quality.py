@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,24 @@ _NOISE = (420, 135)
 _LARGEST_NOISE = 4**2
 _HASH_SIDE = 32
 
+_LEVELS = np.arange(256, dtype=np.int64)
+
 _Integers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What :func:`sharpness`, :func:`contrast` and :func:`perceptual_hash` say of an image."""
+
+    sharpness: float
+    contrast: float
+    hash: bytes
+
+
+def measure(hr: Pixels) -> Measures:
+    """All measures of uint8 [H, W, 3] of at least 16 x 16, its luma made once."""
+    luma = _luma(hr)
+    return Measures(_sharpness(luma), _contrast(luma), _hash(luma))
 
 
 def sharpness(hr: Pixels) -> float:
@@ -44,17 +62,7 @@ def sharpness(hr: Pixels) -> float:
 
     Takes uint8 [H, W, 3] of at least 16 x 16; 0.0 where there is no detail at all.
     """
-    luma = np.asarray(Image.fromarray(hr).convert("L"), np.int32)
-    upper = lower = 0.0
-    for lines in (luma, np.ascontiguousarray(luma.T)):
-        high, middle = (_block_energies(band) for band in _octaves(lines))
-        order = np.argsort(middle.sum(axis=1), kind="stable")
-        detailed = order[len(order) // 2 :]
-        calm = order[: max(1, len(order) // 5)]
-        upper += _energy(high, detailed, calm, _NOISE[0])
-        lower += _energy(middle, detailed, calm, _NOISE[1])
-    # A quarter of a grey level squared is rounding, not detail.
-    return math.sqrt(upper / (lower + 32**2 / 4))
+    return _sharpness(_luma(hr))
 
 
 def contrast(hr: Pixels) -> float:
@@ -62,11 +70,7 @@ def contrast(hr: Pixels) -> float:
 
     Faces have 17 to 90, blank paper and walls up to 3.
     """
-    counts = Image.fromarray(hr).convert("L").histogram()
-    count = sum(counts)
-    total = sum(level * n for level, n in enumerate(counts))
-    squares = sum(level * level * n for level, n in enumerate(counts))
-    return math.sqrt(count * squares - total * total) / count
+    return _contrast(_luma(hr))
 
 
 def perceptual_hash(hr: Pixels) -> bytes:
@@ -79,7 +83,35 @@ def perceptual_hash(hr: Pixels) -> bytes:
     million differs in less than 60 and none in less than 45. Mirrored it is another image: see
     :func:`mirrored`.
     """
-    small = Image.fromarray(hr).convert("L").resize((_HASH_SIDE,) * 2, Image.Resampling.BOX)
+    return _hash(_luma(hr))
+
+
+def _luma(hr: Pixels) -> Image.Image:
+    return Image.fromarray(hr).convert("L")
+
+
+def _sharpness(image: Image.Image) -> float:
+    luma = np.asarray(image, np.int32)
+    upper = lower = 0.0
+    for lines in (luma, np.ascontiguousarray(luma.T)):
+        high, middle = (_block_energies(band) for band in _octaves(lines))
+        order = np.argsort(middle.sum(axis=1), kind="stable")
+        detailed = order[len(order) // 2 :]
+        calm = order[: max(1, len(order) // 5)]
+        upper += _energy(high, detailed, calm, _NOISE[0])
+        lower += _energy(middle, detailed, calm, _NOISE[1])
+    # A quarter of a grey level squared is rounding, not detail.
+    return math.sqrt(upper / (lower + 32**2 / 4))
+
+
+def _contrast(luma: Image.Image) -> float:
+    counts = np.array(luma.histogram(), np.int64)
+    count, total, squares = (int(counts @ _LEVELS**power) for power in range(3))
+    return math.sqrt(count * squares - total * total) / count
+
+
+def _hash(luma: Image.Image) -> bytes:
+    small = luma.resize((_HASH_SIDE,) * 2, Image.Resampling.BOX)
     cosines, rows, columns = _transform()
     # Integers below 2^53: float64 holds them exactly, in any order of summation.
     spectrum = cosines @ np.asarray(small, np.float64) @ cosines.T

@@ -158,13 +158,13 @@ def sha256_of(place: str) -> str:
     return digest.hexdigest()
 
 
-def write_bytes(place: str, data: bytes) -> None:
-    """Write or replace a whole object, atomically."""
+def write_bytes(place: str, data: bytes, *, durable: bool = True) -> None:
+    """Write or replace a whole object, atomically; ``durable`` as for :func:`open_write`."""
     if local_path(place) is None:
         with _reported(place, "write"):
             _gcs().pipe_file(place, data)
         return
-    with open_write(place) as stream:
+    with open_write(place, durable=durable) as stream:
         stream.write(data)
 
 

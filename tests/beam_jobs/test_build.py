@@ -350,7 +350,7 @@ def test_golden(tmp_path: Path) -> None:
     assert [shard.sha256 for shard in dataset.manifest.shards] == [GOLDEN_SHARD]
 
 
-GOLDEN_BUILD_ID = "d05b9534390d"
+GOLDEN_BUILD_ID = "965ce92d66da"
 GOLDEN_CONTENT = "8daae26dd728056f26935aa4721329ba42059f7890d158162a5607704ac2d921"
 GOLDEN_ENCODER = ("12.3.0", "2.3.3")
 GOLDEN_SHARD = "460c7acf4142e3226331f8ddd0c009236f06c984fb947628109bd0719e9d6d8a"
