@@ -37,7 +37,7 @@ from srgan.records import (
 )
 
 # The preview draws a strip of figures below the pairs; so many records say enough.
-_PREVIEW_INFOS = 20_000
+_PREVIEW_INFOS = 2_000
 
 
 @dataclass(frozen=True)
