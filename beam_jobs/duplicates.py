@@ -42,31 +42,31 @@ def find_duplicates(
 
     The order of both sequences does not matter. A million records take a minute or two.
     """
-    dropped = dict(_same_pixels(records, earlier))
-    if bits < 0:
-        return dropped
+    dropped: dict[str, tuple[str, str]] = {}
     staying: list[Fingerprint] = []
+    taken = {e.pixels: f"{e.source} of an excluded dataset" for e in reversed(_in_order(earlier))}
+    taken.pop(b"", None)
     for split in _STANDING:
-        mine = _in_order([r for r in records if r.split == split and r.key not in dropped])
-        others = [*staying, *_in_order([e for e in earlier if e.split != split])]
-        near = {mine[row].key: detail for row, detail in _near(mine, others, bits)}
+        first: dict[bytes, str] = {}
+        mine = []
+        for record in _in_order([r for r in records if r.split == split]):
+            twin = taken.get(record.pixels) or first.get(record.pixels)
+            if twin is None:
+                mine.append(record)
+            else:
+                dropped[record.key] = ("duplicate", f"same pixels as {twin}")
+            if record.pixels:
+                first.setdefault(record.pixels, record.source)
+        near: dict[str, str] = {}
+        if bits >= 0:
+            others = [*staying, *_in_order([e for e in earlier if e.split != split])]
+            near = {mine[row].key: detail for row, detail in _near(mine, others, bits)}
         dropped |= {key: ("near_duplicate", detail) for key, detail in near.items()}
-        staying += [record for record in mine if record.key not in near]
+        # Only who stays pushes others out.
+        kept = [record for record in mine if record.key not in near]
+        taken |= {record.pixels: record.source for record in reversed(kept) if record.pixels}
+        staying += kept
     return dropped
-
-
-def _same_pixels(
-    records: Sequence[Fingerprint], earlier: Sequence[Fingerprint]
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    first = {e.pixels: f"{e.source} of an excluded dataset" for e in reversed(_in_order(earlier))}
-    first.pop(b"", None)
-    for record in sorted(records, key=lambda r: (_STANDING.index(r.split), r.key)):
-        if not record.pixels:
-            continue
-        if record.pixels in first:
-            yield record.key, ("duplicate", f"same pixels as {first[record.pixels]}")
-        else:
-            first[record.pixels] = record.source
 
 
 def _near(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from srgan import storage
 from srgan.errors import SrganError
 
-_LOCAL_INTERVAL, _REMOTE_INTERVAL = 0.3, 5.0
+_LOCAL_INTERVAL, _REMOTE_INTERVAL = 0.5, 5.0
 
 
 @dataclass(frozen=True)

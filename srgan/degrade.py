@@ -6,9 +6,10 @@ import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from srgan.dataset_config import DatasetConfig, ToneConfig
-from srgan.images import Pixels, resize, to_uint8
+from srgan.images import Pixels, to_uint8
 from srgan.realistic import degrade_realistically
 
 
@@ -44,10 +45,10 @@ def bicubic(hr: Pixels, scale: int) -> Pixels:
     # columns first, rounding in between, where Pillow would begin with the rows.
     margin = 2 * scale
     extended = np.pad(hr, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    height, width = extended.shape[:2]
-    turned = np.ascontiguousarray(extended.swapaxes(0, 1))
-    lr = resize(turned, height // scale, width // scale).swapaxes(0, 1)
-    return np.ascontiguousarray(lr[2:-2, 2:-2])
+    turned = Image.fromarray(extended).transpose(Image.Transpose.TRANSPOSE)
+    size = (turned.width // scale, turned.height // scale)
+    lr = turned.resize(size, Image.Resampling.BICUBIC).transpose(Image.Transpose.TRANSPOSE)
+    return np.asarray(lr.crop((2, 2, lr.width - 2, lr.height - 2)))
 
 
 def area(hr: Pixels, scale: int) -> Pixels:

@@ -130,7 +130,9 @@ def _octaves(lines: _Integers) -> tuple[_Integers, _Integers]:
     width = lines.shape[1]
     # As far as the taps of both filters reach; by hand, since np.pad takes as long as a filter.
     ends = (np.repeat(lines[:, :1], 9, axis=1), np.repeat(lines[:, -1:], 9, axis=1))
-    low = _half_band(np.concatenate((ends[0], lines, ends[1]), axis=1), 1)
+    # 34 x 255 at most: half the memory to go through.
+    low = _half_band(np.concatenate((ends[0], lines, ends[1]), axis=1, dtype=np.int16), 1)
+    low = low.astype(np.int32)
     lower = _half_band(low, 2)
     low = low[:, 6 : 6 + width]
     return (lines << 5) - low, low - ((lower + 16) >> 5)

@@ -48,6 +48,8 @@ def scheme(place: str) -> str:
 
 def local_path(place: str) -> Path | None:
     """The path of a local place, absolute; ``None`` for a remote one."""
+    if place.startswith("/"):  # Most are, and they are asked for often.
+        return Path(place)
     if scheme(place) != "file":
         return None
     return Path(place.removeprefix("file://")).expanduser().absolute()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 import zipfile
@@ -43,22 +44,24 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, workers: int) -> None:
     expected = hashes(tmp_path / "reference")
     root = tmp_path / "out"
     assert steps[0] > 40
-    moments = sorted(rng.randrange(steps[0]) for _ in range(10))
     killed = 0
-    for moment in moments:
+    while killed < 10:
+        moment = rng.randrange(steps[0])
         before = _finished(root)
         command = BuildProcess([str(image_set)], root, SMALL, workers)
         _wait_for(partial(_has_come, root, moment), command)
         time.sleep(rng.random() * 0.01)
         if command.ended:
-            break
+            # It was faster, and there is nothing left to interrupt.
+            assert hashes(root) == expected
+            shutil.rmtree(root)
+            continue
         command.kill(group=rng.random() < 0.5)
         killed += 1
         _check_that_none_is_half(root, expected)
         # What was finished is not done again.
         after = _finished(root)
         assert list(root.glob("*/manifest.json")) or before.items() <= after.items()
-    assert killed >= 5
     assert BuildProcess([str(image_set)], root, SMALL, workers).wait() == 0
     assert hashes(root) == expected
     assert not list(root.glob(".*")) + list(root.glob("*/.*"))

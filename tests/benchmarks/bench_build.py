@@ -4,7 +4,8 @@
 
 The peer is what one writes in an afternoon: a pool of two processes that open, crop, shrink and
 encode each photo and keep the bytes. It hashes nothing, measures nothing, looks for no duplicates
-and writes no dataset. Once it has the PNG settings that Pillow has by itself, once its fastest. Both are timed as whole commands, from nothing, in turns.
+and writes no dataset. Once it has the PNG settings that Pillow has by itself, once its fastest.
+All are timed as whole commands, from nothing, in turns.
 """
 
 from __future__ import annotations
