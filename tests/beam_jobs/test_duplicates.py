@@ -35,18 +35,13 @@ def by_definition(
     """Every record compared with every other."""
     dropped: dict[str, str] = {}
     ordered = sorted(records, key=lambda r: (SPLITS.index(r.split), r.key))
-    for place, record in enumerate(ordered):
-        others = [*ordered[:place], *earlier]
-        if record.pixels and any(record.pixels == other.pixels for other in others):
-            dropped[record.key] = "duplicate"
-    if bits < 0:
-        return dropped
     staying: list[Fingerprint] = []
-    for record in ordered:
-        if record.key in dropped:
-            continue
+    for place, record in enumerate(ordered):
+        mine = [other for other in ordered[:place] if other.split == record.split]
         others = [o for o in (*staying, *earlier) if o.split != record.split]
-        if any(looks_apart(record, other) <= bits for other in others):
+        if record.pixels and any(record.pixels == o.pixels for o in (*mine, *staying, *earlier)):
+            dropped[record.key] = "duplicate"
+        elif bits >= 0 and any(looks_apart(record, other) <= bits for other in others):
             dropped[record.key] = "near_duplicate"
         else:
             staying.append(record)
