@@ -5,13 +5,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from srgan.imageset import ImageFile
 
 from beam_jobs.compose import Piece, kept_records, plan_shards
 from beam_jobs.inventory import Source
 from beam_jobs.sorting import Candidate, lr_name
 from beam_jobs.units import MadeRecord, Part, plan_units
 from srgan.dataset_config import DatasetConfig, PairedConfig
+from srgan.imageset import ImageFile
 
 paths = st.builds(
     lambda person, photo: f"{person}/{photo}.jpg" if person else f"{photo}.jpg",
