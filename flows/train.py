@@ -62,6 +62,9 @@ def train(
     try:
         config = run_config(preset, overrides, dataset.scale, max_minutes)
         source = image_set or tasks.render_portraits()
+        if image_set is None:
+            # Rendered skin is soft by nature: that is no fault of the picture.
+            dataset = dataset.model_copy(update={"min_sharpness": 0.0})
         built = tasks.build_dataset(source, dataset, extra_datasets)
         places = [built["place"], *extra_datasets]
         trained = tasks.train_model(config, places, stage, new, initial)

@@ -95,7 +95,7 @@ def test_the_datasets_are_the_runs_inputs(
     tags = {tag.key: tag.value for tag in item.tags}
     assert tags == {"mlflow.data.context": "training", "srgan.digest": dataset.digest}
     assert mlflow.data.get_source(item).load() == dataset.place
-    assert json.loads(item.dataset.profile) == {"records": {"train": 1}}
+    assert json.loads(item.dataset.profile) == {"records": {"train": 1, "val": 0, "test": 0}}
 
 
 def test_a_continued_run_continues_its_mlflow_run(
