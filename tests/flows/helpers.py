@@ -14,11 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def write_photos(folder: Path, *, people: int, seed: int, size: int = 48) -> Path:
-    """Smooth random pictures, one folder for each person."""
+    """Random pictures with some grain, one folder for each person."""
     random = np.random.default_rng(seed)
     for number in range(people):
         coarse = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-        picture = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+        smooth = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+        grain = random.integers(-24, 25, (size, size, 1))
+        picture = Image.fromarray(
+            np.clip(np.asarray(smooth, np.int64) + grain, 0, 255).astype(np.uint8)
+        )
         home = folder / f"person-{seed}-{number:03d}"
         home.mkdir(parents=True)
         picture.save(home / "photo.png")

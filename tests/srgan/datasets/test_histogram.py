@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from srgan.datasets.charts import axis, bar, columns, figure, size
 from srgan.datasets.histogram import histogram
 
-values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
+values = st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=1, max_size=200)
 
 
 @given(values, st.integers(8, 80), st.booleans(), st.booleans())
