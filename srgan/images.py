@@ -24,8 +24,8 @@ Pixels = NDArray[np.uint8]
 # JPEG decodes to half, a quarter or an eighth by leaving out high frequencies, which aliases a
 # little. A bicubic resize by this much or more afterwards hides it: against the resize of all
 # pixels, 42 to 48 dB at a half (median 46.6) and 39 to 48 dB at an eighth (median 43), 98 % of
-# the detail: nearer than the Lanczos resize of all pixels comes to the bicubic one (39 to 45 dB). At 3 it is 50 dB and more, at 1 it
-# is 35 to 45 dB and 105 % of the detail: aliasing.
+# the detail: nearer than the Lanczos resize of all pixels comes to the bicubic one (39 to 45 dB).
+# At 3 it is 50 dB and more, at 1 it is 35 to 45 dB and 105 % of the detail: aliasing.
 DRAFT_GAP = 1.75
 # Channels of a grey photo saved as colour differ by the rounding of JPEG's colour space.
 GREY_TOLERANCE = 6
