@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 # Beyond that ratio equal steps would put nearly everything into one bin.
 _LOG_RATIO = 8.0
+# Measures differ by far more, and rounding to so many digits still works.
+_FINEST = 1e-12
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -80,7 +82,7 @@ def histogram(
 
 def _even_edges(low: float, high: float, bins: int, *, least: float) -> NDArray[np.float64]:
     # No finer than the values themselves can be told apart.
-    least = max(least, 1e-9 * max(abs(low), abs(high)))
+    least = max(least, 1e-9 * max(abs(low), abs(high)), _FINEST)
     step = max((high - low) / bins, least) or 1.0
     unit = 10.0 ** math.floor(math.log10(step))
     for factor in (*_STEPS, 20.0):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from srgan.datasets.charts import axis, bar, columns, figure, size
 from srgan.datasets.histogram import histogram
 
-values = st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=1, max_size=200)
+values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200)
 
 
 @given(values, st.integers(8, 80), st.booleans(), st.booleans())
@@ -23,6 +23,14 @@ def test_every_value_is_in_a_bin(data: list[float], bins: int, log: bool, whole:
     order = (found.minimum, found.p05, found.median, found.p95, found.maximum)
     assert all(low <= high + 1e-3 for low, high in pairwise(order))
     assert found.edges[0] <= found.minimum + 1e-3
+
+
+@pytest.mark.parametrize("value", [0.0, 7.052355335875617e-302, -5e-324, 1e-9, 1e6])
+def test_a_value_of_any_size_has_a_bin(value: float) -> None:
+    found = histogram([value], 8)
+    assert found is not None
+    assert found.edges[0] <= value < found.edges[-1]
+    assert all(low < high for low, high in pairwise(found.edges))
 
 
 def test_no_value_has_no_distribution() -> None:
