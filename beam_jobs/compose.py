@@ -106,16 +106,17 @@ def done_place(dataset: str, name: str) -> str:
     return storage.join(dataset, PARTS, name + DONE)
 
 
-def read_sha256(dataset: str, plan: ShardPlan) -> str | None:
-    """sha256 of the finished shard of a plan; ``None`` when it is not finished."""
+def finished_sha256(dataset: str, plan: ShardPlan) -> str | None:
+    """sha256 of the finished shard of a plan; ``None`` when it is not finished or not there."""
     data = read_if_exists(done_place(dataset, plan.name))
     if data is None:
         return None
     try:
         done = json.loads(data)
-        return str(done["sha256"]) if done["fingerprint"] == plan.fingerprint else None
+        fits, sha256 = done["fingerprint"] == plan.fingerprint, str(done["sha256"])
     except (ValueError, KeyError, TypeError):  # Torn by a power failure, or of another version.
         return None
+    return sha256 if fits and storage.exists(storage.join(dataset, plan.name)) else None
 
 
 def write_shard(place: str) -> None:
@@ -132,7 +133,7 @@ def write_shard(place: str) -> None:
     dataset = place.removesuffix(f"/{PARTS}/{plan.name}{_PLAN}")
     if storage.exists(storage.join(dataset, records.MANIFEST)):
         return
-    if read_sha256(dataset, plan) and storage.exists(storage.join(dataset, plan.name)):
+    if finished_sha256(dataset, plan) is not None:
         return
     digest = hashlib.sha256()
     with storage.open_write(storage.join(dataset, plan.name)) as shard:

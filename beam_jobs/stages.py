@@ -100,7 +100,7 @@ class Passes:
         with watching(storage.join(dataset, units.PARTS), compose.DONE, count, self.listener):
             # Copying is bound by the disk.
             self.engine.run(compose.write_shard, places, 1, "compose shards")
-        sha256s = [_finished_shard(dataset, plan) for plan in plans]
+        sha256s = [compose.finished_sha256(dataset, plan) for plan in plans]
         found = [sha256 for sha256 in sha256s if sha256 is not None]
         if len(found) != len(plans):
             raise _lost(dataset, len(plans) - len(found), len(plans), "shards")
@@ -137,16 +137,9 @@ def _finished_units(dataset: str, fingerprints: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def _finished_shard(dataset: str, plan: ShardPlan) -> str | None:
-    sha256 = compose.read_sha256(dataset, plan)
-    if sha256 is None or not storage.exists(storage.join(dataset, plan.name)):
-        return None
-    return sha256
-
-
 def _is_whole(dataset: str, plan: ShardPlan) -> bool:
     """Whether an interrupted build has left the shard, and nobody has touched it since."""
-    sha256, place = _finished_shard(dataset, plan), storage.join(dataset, plan.name)
+    sha256, place = compose.finished_sha256(dataset, plan), storage.join(dataset, plan.name)
     if sha256 is None:
         return False
     # An object on GCS does not change; to read it all again would take its time.
