@@ -17,40 +17,31 @@ import contextlib
 import json
 import shlex
 import shutil
-import signal
 import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from flows.processes import (
     Service,
     end_family,
     free_port,
     locked,
-    new_mark,
-    start_guardian,
     start_service,
 )
 from infra.flink.distribution import HERE, Distribution, cached, fetch
 from infra.flink.java import Java, find_java
 from infra.flink.settings import HOST, JOB_MANAGER, JOB_SERVER, TASK_MANAGER, ClusterSettings
 from infra.local.output import say
-from srgan.errors import SrganError
+from infra.until_stopped import guarded, run_until_stopped
 
 ROOT = HERE.parents[1]
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_TIMEOUT = 120.0
 # More deaths than this within a minute are no accident.
 _REPLACEMENTS = 5
-
-
-class Stopped(BaseException):
-    """Somebody asked the cluster to end."""
 
 
 @dataclass
@@ -157,17 +148,7 @@ class Cluster:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the cluster; 0 when it was asked to end, 2 when it could not start or a part died."""
     options = _parser().parse_args(argv)
-    for number in SIGNALS:
-        signal.signal(number, _raise_stopped)
-    try:
-        _run(options, new_mark())
-    except Stopped:
-        say("stopped")
-        return 0
-    except SrganError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0
+    return run_until_stopped(lambda mark: _run(options, mark), "stopped")
 
 
 def _run(options: argparse.Namespace, mark: str) -> None:
@@ -176,7 +157,7 @@ def _run(options: argparse.Namespace, mark: str) -> None:
     fetch(distribution)
     folder = (options.folder or distribution.folder / "cluster").absolute()
     taken = f"a cluster with the folder {folder} is already running; choose another --folder"
-    with locked(folder / "lock", taken), _guarded(mark):
+    with locked(folder / "lock", taken), guarded(mark):
         settings = _settings(options, folder)
         shutil.rmtree(settings.temporary, ignore_errors=True)
         settings.temporary.mkdir(parents=True)
@@ -226,22 +207,6 @@ def _say_how(settings: ClusterSettings) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
-
-
-@contextlib.contextmanager
-def _guarded(mark: str) -> Iterator[None]:
-    guardian = start_guardian(mark)
-    try:
-        yield
-    finally:
-        guardian.kill()
-        guardian.wait()
-
-
-def _raise_stopped(_number: int, _frame: FrameType | None) -> None:
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
-    raise Stopped
 
 
 def _parser() -> argparse.ArgumentParser:

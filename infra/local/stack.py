@@ -13,13 +13,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 from flows.processes import (
     Service,
@@ -28,8 +26,6 @@ from flows.processes import (
     end_family,
     free_port,
     locked,
-    new_mark,
-    start_guardian,
     start_service,
 )
 from flows.server import is_up, start_prefect_server
@@ -38,33 +34,20 @@ from infra.local.ending import stop
 from infra.local.mlflow_server import start_mlflow_server
 from infra.local.output import say
 from infra.local.settings import USER, StackSettings, state_folder, workspace_password
-from srgan.errors import SrganError
+from infra.until_stopped import guarded, run_until_stopped
 from srgan.workspace import ENVIRONMENT_FILE, Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The first start creates the databases, on a busy machine within a minute.
 START_TIMEOUT = 240.0
-
-
-class Stopped(BaseException):
-    """Somebody asked the stack to end."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stack; 0 when it was asked to end, 2 when it could not start or a part died."""
     options = _parser().parse_args(argv)
-    for number in SIGNALS:
-        signal.signal(number, _raise_stopped)
-    try:
-        _run(options, new_mark())
-    except Stopped:
-        say("stopped; the workspace is untouched")
-        return 0
-    except SrganError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0
+    return run_until_stopped(
+        lambda mark: _run(options, mark), "stopped; the workspace is untouched"
+    )
 
 
 def _run(options: argparse.Namespace, mark: str) -> None:
@@ -73,7 +56,7 @@ def _run(options: argparse.Namespace, mark: str) -> None:
     with (
         handover.owned_environment_file(folder) as environment_file,
         locked(state_folder(workspace) / "lock", _taken(workspace)),
-        _guarded(mark, [environment_file, folder / handover.PREFECT_FILE]),
+        guarded(mark, [environment_file, folder / handover.PREFECT_FILE]),
     ):
         left = handover.previous_mark(environment_file)
         if left and (count := end_family(left)):
@@ -198,23 +181,6 @@ def _watch(services: Sequence[Service]) -> None:
         for service in services:
             service.check_alive()
         time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def _guarded(mark: str, files: Sequence[Path]) -> Iterator[None]:
-    guardian = start_guardian(mark, files)
-    try:
-        yield
-    finally:
-        guardian.kill()
-        guardian.wait()
-
-
-def _raise_stopped(_number: int, _frame: FrameType | None) -> None:
-    # A second signal must not interrupt the orderly end, which takes a minute at most.
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
-    raise Stopped
 
 
 def _parser() -> argparse.ArgumentParser:
