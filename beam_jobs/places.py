@@ -24,8 +24,7 @@ def check_apart(inputs: Sequence[str], root: str) -> None:
 
 def _reaches(image_set: str, made: Sequence[str]) -> bool:
     parts = _parts(image_set)
-    is_glob = any(character in image_set for character in "*?[") and not storage.exists(image_set)
-    if not is_glob:
+    if not storage.is_glob(image_set):
         return len(parts) <= len(made) - 2 and made[: len(parts)] == parts
     if "**" in parts:
         parts = parts[: parts.index("**")]

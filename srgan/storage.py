@@ -80,6 +80,11 @@ def exists(place: str) -> bool:
         return bool(_gcs().exists(place))
 
 
+def is_glob(place: str) -> bool:
+    """Whether ``place`` is a pattern; what exists is none: a folder may be "photos [2024]"."""
+    return any(character in place for character in "*?[") and not exists(place)
+
+
 def list_files(place: str) -> list[StoredFile]:
     """All files below a folder or prefix, or those that a glob names; nested, sorted by name.
 
@@ -87,8 +92,7 @@ def list_files(place: str) -> list[StoredFile]:
     circle. Raises :class:`StorageError` when ``place`` does not exist or cannot be read.
     """
     path = local_path(place)
-    # A folder may be called "photos [2024]": what exists is no pattern.
-    if any(character in place for character in "*?[") and not exists(place):
+    if is_glob(place):
         files = _glob(place)
         if not files:
             raise StorageError(f"{place}: no file matches; check the pattern")

@@ -27,18 +27,6 @@ from tests.beam_jobs.image_sets import (
 from tests.support import ROOT
 
 
-@pytest.fixture
-def people(tmp_path: Path) -> Path:
-    return write_set(tmp_path / "people")
-
-
-@pytest.fixture
-def reference(people: Path, tmp_path: Path) -> dict[str, str]:
-    """What an undisturbed build gives."""
-    build(str(people), str(tmp_path / "reference"), SMALL)
-    return hashes(tmp_path / "reference")
-
-
 def once_at(stage: str, action: Callable[[], None]) -> Callable[[BuildProgress], None]:
     """A listener that acts as soon as ``stage`` is through with all sources, and only once."""
     done = []

@@ -15,21 +15,10 @@ from beam_jobs.build_pairs import BuildProgress, build, main
 from srgan import storage
 from srgan.errors import DatasetError, StorageError
 from srgan.records import open_dataset
-from tests.beam_jobs.image_sets import SMALL, arguments, hashes, write_set
+from tests.beam_jobs.image_sets import SMALL, arguments, hashes
 from tests.support import ROOT, needs
 
 FULL = "No space left on device"
-
-
-@pytest.fixture
-def people(tmp_path: Path) -> Path:
-    return write_set(tmp_path / "people")
-
-
-@pytest.fixture
-def reference(people: Path, tmp_path: Path) -> dict[str, str]:
-    build(str(people), str(tmp_path / "reference"), SMALL)
-    return hashes(tmp_path / "reference")
 
 
 @pytest.fixture
