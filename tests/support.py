@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def shared_data() -> Path:
     path = Path(os.environ.get("SRGAN_SHARED_DATA", ROOT.parent / "shared" / "data"))
     needs("shared-data", path.is_dir(), f"{path} is not there; SRGAN_SHARED_DATA names it")
     return path
+
+
+def lines_until(process: subprocess.Popen[str], start: str) -> list[str]:
+    """What a program prints, up to the line that begins with ``start``; it must not end before."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith(start):
+            return lines
+    pytest.fail("".join(lines))
 
 
 def program(thing: str, *names: str) -> str:

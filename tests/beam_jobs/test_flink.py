@@ -32,7 +32,7 @@ from tests.beam_jobs.image_sets import (
     start_command,
     write_set,
 )
-from tests.support import ROOT, needs
+from tests.support import ROOT, lines_until, needs
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -99,14 +99,8 @@ def running_cluster(folder: Path, first_port: int, *more: str) -> Iterator[Clust
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
-    lines = []
     try:
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("Ctrl-C"):
-                break
-        else:
-            pytest.fail("".join(lines))
+        lines = lines_until(process, "Ctrl-C")
         (rest,) = re.findall(r"^Flink +(http\S+)", "".join(lines), re.MULTILINE)
         # As a person would: copied from the line that the cluster prints.
         (copied,) = (line for line in lines if "beam_jobs.build_pairs" in line)

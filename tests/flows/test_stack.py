@@ -24,6 +24,7 @@ import pytest
 from flows.processes import free_port
 from srgan.workspace import read_environment_file
 from tests.flows.helpers import ROOT, processes_with, run
+from tests.support import lines_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(900)]
 PREFECT = [sys.executable, "-m", "prefect"]
@@ -75,14 +76,8 @@ def stack(tmp_path: Path, environment: dict[str, str]) -> Iterator[Stack]:
         text=True,
     )
     assert process.stdout is not None
-    lines = []
     try:
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("Ctrl-C"):
-                break
-        else:
-            pytest.fail("".join(lines))
+        lines_until(process, "Ctrl-C")
         yield Stack(process, folder, workspace)
     finally:
         if process.poll() is None:

@@ -406,8 +406,10 @@ def test_images_smaller_than_asked_for_are_not_shrunk() -> None:
     assert found.reduced == 1
 
 
-@pytest.mark.parametrize("factor", [2, 4, 8])
-def test_the_draft_of_a_photo_is_invisible_after_the_resize(factor: int) -> None:
+@pytest.mark.parametrize(("factor", "median", "worst"), [(2, 46, 42), (4, 44, 40), (8, 42, 38)])
+def test_the_draft_of_a_photo_is_hardly_visible_after_the_resize(
+    factor: int, median: float, worst: float
+) -> None:
     photos = sorted((shared_data() / "photos").glob("*.jpg"))
     decibels = []
     for photo in photos:
@@ -433,9 +435,9 @@ def test_the_draft_of_a_photo_is_invisible_after_the_resize(factor: int) -> None
         )
         decibels.append(10 * np.log10(255**2 / ((hr - wanted) ** 2).mean()))
     assert len(decibels) >= 5
-    # Nearer to the resize of all pixels than that by Lanczos is, 39 to 45 dB.
-    assert np.median(decibels) > 42
-    assert min(decibels) > 38
+    # In decibels; the resize of all pixels by Lanczos differs from that by bicubic by 39 to 45.
+    assert np.median(decibels) > median
+    assert min(decibels) > worst
 
 
 def test_pixels_of_real_photos_are_those_of_pillow() -> None:
