@@ -12,9 +12,10 @@ import yaml
 
 from beam_jobs.console import ProgressLine, summary
 from beam_jobs.runners import LOCAL
-from srgan.config import Frozen, apply_override, parse
+from srgan.config import apply_override, parse
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError, SrganError
+from srgan.frozen import Frozen
 from srgan.workspace import prepare_environment
 
 if TYPE_CHECKING:

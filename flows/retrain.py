@@ -16,9 +16,9 @@ from flows import tasks
 from flows.failures import failed, log_errors_in_one_line
 from flows.parameters import DEFAULT_DATASET, Override, Preset, run_config
 from srgan import storage
-from srgan.config import Frozen
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import SrganError, StorageError
+from srgan.frozen import Frozen
 from srgan.workspace import Workspace, prepare_environment
 
 

@@ -11,9 +11,10 @@ from pydantic import Field, ValidationError
 
 import srgan
 from srgan import storage
-from srgan.config import Frozen, RunConfig, canonical_json, explain
+from srgan.config import RunConfig, canonical_json, explain
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import ModelError
+from srgan.frozen import Frozen
 from srgan.metrics import METRICS
 from srgan.records import Dataset
 from srgan.scores import Evaluation

@@ -12,156 +12,17 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from srgan.errors import ConfigError
+from srgan.frozen import Frozen
+from srgan.network_config import DiscriminatorConfig, GeneratorConfig
+from srgan.training_config import PerceptualConfig, StageConfig, TrainerConfig
 
-Scale = Literal[2, 4, 8]
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 M = TypeVar("M", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    """Base of all settings: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
-    # The article that this project grew from: transposed convolutions, five blocks, a long skip.
-    "faces": {
-        "blocks": 5,
-        "norm": "batch",
-        "activation": "relu",
-        "upsample": "transpose",
-        "outer_kernel": 9,
-    },
-    # Ledig et al. 2017, figure 4.
-    "srresnet": {
-        "blocks": 16,
-        "norm": "batch",
-        "activation": "prelu",
-        "upsample": "subpixel",
-        "outer_kernel": 9,
-    },
-    # Blocks without normalisation (Lim et al. 2017, EDSR) on the bicubic image: what a CPU trains.
-    "edsr": {
-        "blocks": 16,
-        "norm": "none",
-        "activation": "relu",
-        "upsample": "subpixel",
-        "outer_kernel": 3,
-        "residual_scale": 0.2,
-        "base": "bicubic",
-    },
-}
-
-
-class GeneratorConfig(Frozen):
-    """The generator. ``architecture`` names a set of defaults; any other key overrides it."""
-
-    architecture: Literal["faces", "srresnet", "edsr"] = "edsr"
-    scale: Scale = 4
-    channels: Literal[1, 3] = 3
-    filters: int = Field(64, ge=4, le=512, description="Width of the trunk.")
-    blocks: int = Field(16, ge=1, le=128, description="Residual blocks.")
-    norm: Literal["batch", "none"] = "batch"
-    activation: Literal["relu", "prelu"] = "prelu"
-    upsample: Literal["transpose", "subpixel", "resize", "shuffle"] = Field(
-        "subpixel", description="'shuffle': one sub-pixel convolution straight to the image."
-    )
-    outer_kernel: Literal[3, 9] = Field(9, description="Kernel of the first and last convolution.")
-    residual_scale: float = Field(1.0, gt=0, le=1, description="Factor of a block's branch.")
-    base: Literal["none", "bicubic"] = Field(
-        "none", description="'bicubic': the network learns the residual over the bicubic image."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_architecture(cls, values: Any) -> Any:
-        if isinstance(values, Mapping):
-            name = values.get("architecture", "edsr")
-            return {**ARCHITECTURES.get(str(name), {}), **values}
-        return values
-
-
-class DiscriminatorConfig(Frozen):
-    """The paper's discriminator (Ledig et al. 2017, figure 4)."""
-
-    filters: int = Field(64, ge=4, le=512, description="Width of the first convolution.")
-    norm: Literal["batch", "none"] = "batch"
-    head: Literal["dense", "pool"] = Field(
-        "dense",
-        description="'dense': flatten and 1024 units, as in the paper, for one crop size; "
-        "'pool': global average pooling, for any size and far fewer weights.",
-    )
-
-
-ContentLoss = Literal["mse", "l1", "vgg", "vgg22", "vgg54", "lpips_vgg"]
-PERCEPTUAL: frozenset[str] = frozenset({"vgg", "vgg22", "vgg54", "lpips_vgg"})
-
-
-class StageConfig(Frozen):
-    """One stage of training: its length, its learning rate and what it minimises."""
-
-    steps: int = Field(10_000, ge=0, description="Generator updates; 0 leaves the stage out.")
-    share: Fraction = Field(0.5, description="Share of --max-minutes, where that is given.")
-    batch: Positive = Field(16, description="Images in a step over all replicas together.")
-    hr_crop: int = Field(96, ge=16, description="Side of the random HR crop in pixels.")
-    learning_rate: float = Field(1e-4, gt=0, le=1)
-    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
-    decay: Literal["constant", "cosine"] = Field("constant", description="After the warm-up.")
-    content: dict[ContentLoss, Annotated[float, Field(gt=0)]] = Field(
-        default={"mse": 1.0}, description="Content losses and their weights."
-    )
-    adversarial: Literal["none", "minmax", "relativistic"] = "none"
-    adversarial_weight: float = Field(1e-3, ge=0, description="1e-3 in the paper.")
-
-    @model_validator(mode="after")
-    def _has_content(self) -> Self:
-        if not self.content:
-            raise ValueError("content: at least one content loss is needed, e.g. {mse: 1.0}")
-        return self
-
-
-class PerceptualConfig(Frozen):
-    """Where the features of the perceptual losses come from."""
-
-    network: Literal["vgg19", "vgg16"] = Field("vgg19", description="For vgg, vgg22 and vgg54.")
-    weights: Literal["auto", "folder", "keras"] = Field(
-        "auto", description="'folder': SRGAN_WEIGHTS only; 'keras': Keras' download only."
-    )
-    when_missing: Literal["fail", "pixel"] = Field(
-        "fail",
-        description="Without weights: 'fail' ends the run; 'pixel' trains without the perceptual "
-        "losses and says so in the log, the run and the model card.",
-    )
-
-
-class TrainerConfig(Frozen):
-    """The loop around both stages."""
-
-    flip: bool = Field(True, description="Mirror half of the crops.")
-    seed: int = Field(42, ge=0, lt=2**31)
-    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="0: no moving average.")
-    clip_norm: float = Field(1.0, ge=0, description="Global gradient norm of G; 0: no clipping.")
-    cpu_devices: int = Field(
-        0, ge=0, le=64, description="Logical CPU devices to mirror over; 0: GPUs, else one CPU."
-    )
-    max_minutes: float = Field(
-        0, ge=0, description="Time budget for both stages; turned into steps once. 0: by steps."
-    )
-    checkpoint_every: Positive = 500
-    validate_every: Positive = Field(500, description="Steps between two validations.")
-    validate_images: Positive = Field(32, description="Images of the val split that it looks at.")
-    sample_every: Positive = Field(100, description="Steps between two frames of the animation.")
-    log_every: Positive = 20
-    keep: Positive = Field(2, description="Checkpoints kept beside the best one of each stage.")
 
 
 class EvaluationConfig(Frozen):
@@ -189,7 +50,7 @@ class RunConfig(Frozen):
     generator: GeneratorConfig = GeneratorConfig()
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     pretrain: StageConfig = StageConfig()
-    gan: StageConfig = StageConfig(adversarial="minmax", content={"vgg": 1.0})
+    gan: StageConfig = StageConfig(adversarial="minmax", content={"vgg_multi": 1.0})
     perceptual: PerceptualConfig = PerceptualConfig()
     trainer: TrainerConfig = TrainerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from srgan.config import Fraction, Frozen, Positive, Scale
+from srgan.frozen import Fraction, Frozen, Positive
+from srgan.network_config import Scale
 
 Crop = Literal["center", "faces", "tiles", "none"]
 Degradation = Literal["bicubic", "area", "realistic", "tone", "paired"]

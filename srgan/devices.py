@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan.config import TrainerConfig
 from srgan.errors import TrainingError
+from srgan.training_config import TrainerConfig
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from srgan import images, metrics, records, storage
-from srgan.config import EvaluationConfig, Scale
+from srgan.config import EvaluationConfig
 from srgan.errors import DatasetError, ModelError
 from srgan.images import Pixels
 from srgan.lpips import SMALLEST, WEIGHTS_FILE, Lpips, load_lpips_alex
 from srgan.metrics import METRICS
+from srgan.network_config import Scale
 from srgan.records import Dataset, Split
 from srgan.scores import (
     BASELINE,

@@ -12,7 +12,6 @@ from typing import Any
 
 from keras import ops
 
-from srgan.config import PERCEPTUAL, PerceptualConfig, StageConfig
 from srgan.errors import ModelError
 from srgan.networks.features import (
     LPIPS_LAYERS,
@@ -21,6 +20,7 @@ from srgan.networks.features import (
     load_vgg,
     vgg_preprocess,
 )
+from srgan.training_config import PERCEPTUAL, PerceptualConfig, StageConfig
 
 PerExample = Callable[[Any, Any], Any]
 Mean = Callable[[Any], Any]
@@ -122,7 +122,7 @@ def _perceptual_loss(name: str, config: PerceptualConfig) -> PerExample:
     taps = {
         "vgg22": ("conv2_2",),
         "vgg54": (deepest,),
-        "vgg": ("conv2_2", middle, deepest),
+        "vgg_multi": ("conv2_2", middle, deepest),
     }[name]
     return vgg_loss(weights, taps)
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from srgan import storage
-from srgan.config import Frozen, RunConfig
+from srgan.config import RunConfig
 from srgan.errors import DatasetError, ModelError, TrainingError
+from srgan.frozen import Frozen
 from srgan.quiet import start_tensorflow
 from srgan.records import Dataset, open_dataset
 from srgan.runs import RunFolder, StageChoice, TrainResult

@@ -18,9 +18,10 @@ import google_crc32c
 from pydantic import ValidationError
 
 from srgan import storage
-from srgan.config import Frozen, canonical_json, explain
+from srgan.config import canonical_json, explain
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import DatasetError
+from srgan.frozen import Frozen
 
 SCHEMA_VERSION: Literal[2] = 2
 MANIFEST = "manifest.json"

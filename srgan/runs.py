@@ -15,8 +15,9 @@ import yaml
 from pydantic import ValidationError
 
 from srgan import storage
-from srgan.config import Frozen, RunConfig, canonical_json, explain, parse
+from srgan.config import RunConfig, canonical_json, explain, parse
 from srgan.errors import TrainingError
+from srgan.frozen import Frozen
 from srgan.records import Dataset
 from srgan.workspace import Workspace
 

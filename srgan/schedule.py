@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from srgan.config import StageConfig
+from srgan.training_config import StageConfig
 
 # Tracing and memory allocation make the first steps slow; they say nothing about the rest.
 UNMEASURED_STEPS = 5

@@ -8,9 +8,11 @@ import io
 from pydantic import ValidationError
 
 from srgan import storage
-from srgan.config import Frozen, Scale, canonical_json, explain
+from srgan.config import canonical_json, explain
 from srgan.errors import ModelError
+from srgan.frozen import Frozen
 from srgan.metrics import METRICS
+from srgan.network_config import Scale
 from srgan.records import Split
 
 BASELINE = "bicubic"

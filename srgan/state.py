@@ -9,10 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srgan.config import RunConfig, StageConfig
+from srgan.config import RunConfig
 from srgan.losses import DISCRIMINATOR_ADVERSARIAL, GENERATOR_ADVERSARIAL, ContentLoss
 from srgan.networks.discriminator import build_discriminator
 from srgan.networks.generator import build_generator
+from srgan.training_config import StageConfig
 
 Losses = Mapping[str, tf.Tensor]
 StepFunction = Callable[[Any, Any, Any], Losses]

@@ -24,7 +24,7 @@ from srgan.checkpoints import (
     set_item,
 )
 from srgan.clock import StepClock
-from srgan.config import RunConfig, StageConfig
+from srgan.config import RunConfig
 from srgan.data import PairSource, distributed, training_batches
 from srgan.devices import make_strategy, resolve_precision
 from srgan.errors import DatasetError, TrainingError
@@ -46,6 +46,7 @@ from srgan.runs import (
 )
 from srgan.schedule import MEASURED_STEPS, learning_rate, steps_for_budget
 from srgan.state import average_decay, create_state, make_step, reset_optimizers
+from srgan.training_config import StageConfig
 from srgan.validation import Validator
 from srgan.workspace import Workspace
 

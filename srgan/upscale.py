@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from srgan import storage
-from srgan.config import Frozen, Positive
 from srgan.errors import ConfigError, ModelError, StorageError
+from srgan.frozen import Frozen, Positive
 from srgan.images import ImageRejectedError, resize, to_uint8, to_unit
 from srgan.pictures import FORMATS, Picture, encode_picture, read_picture
 from srgan.tiling import OVERLAP, TILE, Floats, TiledUpscaler

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from srgan.config import DiscriminatorConfig
+from srgan.network_config import DiscriminatorConfig
 from srgan.networks.norm import batch_norm
 
 # (multiple of the first width, stride) of the seven normalised convolutions.

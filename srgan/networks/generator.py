@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from srgan.config import GeneratorConfig
+from srgan.network_config import GeneratorConfig
 from srgan.networks.layers import BicubicUpsampling, PixelShuffle
 from srgan.networks.norm import batch_norm
 

@@ -24,7 +24,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def card(dataset: Dataset) -> ModelCard:
     config = parse(
         RunConfig,
-        {"gan": {"adversarial": "relativistic", "content": {"l1": 1, "vgg": 0.5}, "steps": 7}},
+        {
+            "gan": {
+                "adversarial": "relativistic",
+                "content": {"l1": 1, "vgg_multi": 0.5},
+                "steps": 7,
+            }
+        },
         "test",
     )
     evaluation = evaluation_of(
@@ -76,7 +82,7 @@ def test_the_readable_card_has_figures_with_bicubic_beside(card: ModelCard, tmp_
     assert "| psnr_y | 28.00 dB | 30.12 dB |" in text
     assert "| lpips_alex | 0.2500 | 0.0512 |" in text
     assert "Not measured: ssim_y (pictures are smaller than its window)." in text
-    assert "Stage gan: l1 x 1, vgg x 0.5, adversarial (relativistic) x 0.001" in text
+    assert "Stage gan: l1 x 1, vgg_multi x 0.5, adversarial (relativistic) x 0.001" in text
     assert "Note: a note of the run" in text
     assert "invents plausible detail" in text
 

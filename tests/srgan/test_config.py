@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from srgan.config import GeneratorConfig, RunConfig, load_run_config, parse, preset_names
+from srgan.config import RunConfig, load_run_config, parse, preset_names
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError
+from srgan.network_config import GeneratorConfig
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from srgan.card import CARD, read_card, write_card
-from srgan.config import GeneratorConfig
 from srgan.errors import ModelError
 from srgan.export import SAVED_MODEL, export_model, load_exported
+from srgan.network_config import GeneratorConfig
 from srgan.networks.generator import build_generator
 from tests.srgan.tiny import publish_model, reference, tiny_generator
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from srgan import losses
-from srgan.config import PerceptualConfig, StageConfig
 from srgan.errors import ModelError
 from srgan.networks.features import load_vgg
+from srgan.training_config import PerceptualConfig, StageConfig
 from tests.srgan.pairs import scene
 from tests.support import shared_data
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from srgan.checkpoints import load_generator, save_generator
-from srgan.config import DiscriminatorConfig, GeneratorConfig
 from srgan.errors import ModelError
 from srgan.images import resize, to_uint8
+from srgan.network_config import DiscriminatorConfig, GeneratorConfig
 from srgan.networks.discriminator import build_discriminator
 from srgan.networks.features import (
     VggWeights,

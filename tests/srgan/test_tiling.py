@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.config import GeneratorConfig
 from srgan.errors import ModelError
 from srgan.export import ExportedModel, export_model, load_exported
+from srgan.network_config import GeneratorConfig
 from srgan.networks.generator import build_generator
 from srgan.tiling import Floats, TiledUpscaler, fades, spans
 from tests.srgan.pairs import scene

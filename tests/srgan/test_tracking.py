@@ -23,7 +23,7 @@ from srgan.workspace import Workspace
 from tests.srgan.pairs import make_dataset, scene
 from tests.srgan.tiny import evaluation_of, new_workspace
 
-CONFIG = parse(RunConfig, {"gan": {"content": {"l1": 1.0, "vgg": 0.5}}}, "test")
+CONFIG = parse(RunConfig, {"gan": {"content": {"l1": 1.0, "vgg_multi": 0.5}}}, "test")
 
 
 @pytest.fixture(scope="module")
