@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
-import tensorflow as tf
 
 from srgan import animation, curves, storage
 from srgan.checkpoints import (
@@ -45,7 +44,8 @@ from srgan.runs import (
     run_identity,
 )
 from srgan.schedule import MEASURED_STEPS, learning_rate, steps_for_budget
-from srgan.state import average_decay, create_state, make_step, reset_optimizers
+from srgan.state import average_decay, create_state, reset_optimizers
+from srgan.step import make_step
 from srgan.training_config import StageConfig
 from srgan.validation import Validator
 from srgan.workspace import Workspace
@@ -196,7 +196,7 @@ class _Run:
             self._set_learning_rates(settings, stage, done)
             lr, hr = clock.wait_for(batches)
             decay = average_decay(done, self.config.trainer.ema_decay)
-            losses = step(lr, hr, tf.constant(decay, tf.float32))
+            losses = step(lr, hr, done, decay)
             done += 1
             self.counters.step.assign(done)
             self._after_step(stage, settings, done, losses, clock)
