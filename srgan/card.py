@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 import srgan
 from srgan import storage
 from srgan.config import RunConfig, canonical_json, explain
-from srgan.dataset_config import DatasetConfig
+from srgan.dataset_config import DatasetConfig, RoundConfig
 from srgan.errors import ModelError
 from srgan.frozen import Frozen
 from srgan.metrics import METRICS
@@ -56,9 +56,14 @@ class CardMetrics(Frozen):
 
 
 class ModelCard(Frozen):
-    """``model_card.json``."""
+    """``model_card.json``.
+
+    ``training`` says by name what else is known of the training (its time, its hardware),
+    ``data_terms`` where the photos come from and what they may be used for.
+    """
 
     schema_version: Literal[1] = 1
+    title: str = ""
     run_id: str
     scale: int = Field(ge=1)
     networks: dict[str, dict[str, Any]]
@@ -66,6 +71,8 @@ class ModelCard(Frozen):
     datasets: list[CardDataset]
     metrics: CardMetrics | None = None
     steps: dict[str, int]
+    training: dict[str, str] = Field(default_factory=dict)
+    data_terms: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     intended_use: str = INTENDED_USE
     limits: tuple[str, ...] = LIMITS
@@ -157,7 +164,7 @@ def card_text(card: ModelCard) -> str:
     """The card for people, in Markdown."""
     generator = card.networks.get("generator", {})
     lines = [
-        f"# Face super-resolution x{card.scale}",
+        f"# {card.title or f'Face super-resolution x{card.scale}'}",
         "",
         f"Run `{card.run_id}`, code version {card.code_version}. "
         f"Input: RGB, uint8, any size. Output: the same, {card.scale} times as wide and high.",
@@ -179,10 +186,12 @@ def card_text(card: ModelCard) -> str:
         "* Generator: " + ", ".join(f"{key} {value}" for key, value in generator.items()),
         *(f"* Stage {name}: {_loss_text(loss)}" for name, loss in card.losses.items()),
         *(f"* Steps of {name}: {count}" for name, count in card.steps.items()),
+        *(f"* {name}: {value}" for name, value in card.training.items()),
         *(f"* Note: {note}" for note in card.notes),
         "",
         "## Data",
         "",
+        *(line for term in card.data_terms for line in (term, "")),
         "| dataset | training pairs | degradation | digest |",
         "|---|---|---|---|",
         *(
@@ -227,7 +236,22 @@ def _loss_text(loss: Mapping[str, Any]) -> str:
 
 
 def _degradation(config: DatasetConfig) -> str:
-    return f"{config.degradation} x{config.scale}, {config.hr_size} to {config.lr_size} px"
+    text = f"{config.degradation} x{config.scale}, {config.hr_size} to {config.lr_size} px"
+    if config.degradation != "realistic":
+        return text
+    rounds = (config.realistic.first, config.realistic.second)
+    return f"{text} ({'; then '.join(_round(settings) for settings in rounds)})"
+
+
+def _round(settings: RoundConfig) -> str:
+    return (
+        f"blur {_ends(settings.sigma)} px, noise {_ends(settings.noise)} grey levels, "
+        f"JPEG {_ends(settings.jpeg)}"
+    )
+
+
+def _ends(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:g}-{ends[1]:g}"
 
 
 def _metrics(evaluation: Evaluation) -> CardMetrics:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from srgan.cli_dataset import app as dataset_app
-from srgan.errors import SrganError
+from srgan.errors import ModelError, SrganError
 
 if TYPE_CHECKING:
     from srgan.evaluation import Evaluation
@@ -91,7 +91,7 @@ def train(
 def evaluate(
     data: Data,
     model: Annotated[
-        str, typer.Option(help="champion, challenger, models:/…, or an exported folder.")
+        str, typer.Option(help="champion, challenger, models:/…, faces-x4, a folder, a .keras.")
     ] = "champion",
     split: Annotated[Literal["test", "val"], typer.Option(help="Which part is measured.")] = "test",
     max_images: Annotated[int, typer.Option(min=0, help="0: all.")] = 0,
@@ -130,8 +130,12 @@ def upscale(
     source: Annotated[str, typer.Argument(metavar="IN", help="A photo, or a folder of photos.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="A photo, or a folder.")],
     model: Annotated[
-        str, typer.Option(help="champion, challenger, models:/…, or an exported folder.")
-    ] = "champion",
+        str | None,
+        typer.Option(
+            help="champion, challenger, models:/…, faces-x4, faces-x4-real, an exported folder or "
+            "a .keras file. Left out: the champion, else faces-x4-real, which comes along."
+        ),
+    ] = None,
     scale: Annotated[int, typer.Option(help="Which champion: 2, 4 or 8 times.")] = 4,
     tile: Annotated[int, typer.Option(min=16, help="Side of a tile in source pixels.")] = 192,
     suffix: Annotated[
@@ -146,6 +150,7 @@ def upscale(
     It invents plausible detail: not for identification, evidence or medicine.
     """
     from srgan.config import parse
+    from srgan.model_choice import choose_model
     from srgan.progress import CountBar
     from srgan.quiet import start_tensorflow
     from srgan.registry import resolve_model
@@ -158,8 +163,11 @@ def upscale(
     )
     # What cannot be read or written is said before a model is loaded.
     plan(source, target, options)
+    workspace = Workspace.from_environment()
+    choice = choose_model(model, workspace, scale=scale)
     start_tensorflow()
-    loaded = resolve_model(model, Workspace.from_environment(), scale=scale)
+    loaded = resolve_model(choice.reference, workspace, scale=scale)
+    typer.echo(f"model: {choice.reference} ({choice.reason})")
     with CountBar("upscaled") as bar:
         summary = enlarge(source, target, loaded, options, progress=lambda p: bar(p.done, p.total))
     for failure in summary.failures:
@@ -193,15 +201,16 @@ def list_models() -> None:
 
 @models.command("show")
 def show_model(
-    model: Annotated[str, typer.Argument(help="champion, challenger or models:/…")],
+    model: Annotated[str, typer.Argument(help="champion, challenger, models:/… or faces-x4.")],
 ) -> None:
-    """The model card of a registered model."""
+    """The model card of a registered or packaged model."""
     from srgan.card import card_text
     from srgan.registry import resolve_model
     from srgan.workspace import Workspace
 
     card = resolve_model(model, Workspace.from_environment()).card
-    assert card is not None
+    if card is None:
+        raise ModelError(f"{model}: has no model card; give a model that was evaluated")
     typer.echo(card_text(card))
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def export_model(generator: keras.Model, folder: Path) -> None:
     import tensorflow as tf
 
     _refuse_other_folder(folder)
-    portable = _in_float32(generator)
+    portable = in_float32(generator)
     scale = _probe_scale(portable)
     module = _serving_module(portable)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +132,21 @@ def load_exported(folder: Path, *, unverified: bool = False) -> ExportedModel:
     if card is not None and card.scale != model.scale:
         raise ModelError(f"{folder}: the model scales by {model.scale}, its card says {card.scale}")
     return model
+
+
+def from_generator(
+    generator: keras.Model, folder: Path, card: ModelCard | None = None
+) -> ExportedModel:
+    """What an export of ``generator`` would load as, without the files. ``folder`` is its origin.
+
+    It computes in the generator's own precision: see :func:`in_float32`. Raises
+    :class:`ModelError` when the output is no whole multiple of the input.
+    """
+    scale = _probe_scale(generator)
+    module = _serving_module(generator)
+    signatures = {"serving_default": module.serve, "unit": module.unit}
+    # The functions know their module by a weak reference only.
+    return ExportedModel(scale, folder, card, SimpleNamespace(signatures=signatures, module=module))
 
 
 def weights_digest(folder: Path) -> str:
@@ -214,7 +230,7 @@ def _refuse_unsafe_operations(folder: Path) -> None:
             raise ModelError(f"{path}: contains {unsafe[0]}, which can reach files or run code")
 
 
-def _in_float32(generator: keras.Model) -> keras.Model:
+def in_float32(generator: keras.Model) -> keras.Model:
     """A copy that computes in float32 and whose variables live on one device."""
     import keras
 

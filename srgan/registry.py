@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from srgan.card import CARD
 from srgan.errors import ModelError
-from srgan.export import ExportedModel, load_exported
+from srgan.export import ExportedModel, from_generator, in_float32, load_exported
 from srgan.mlflow_store import check_connection, connect, reported, shown, tracking_uri
+from srgan.packed import is_packed, load_packed
 from srgan.registration import register
+from srgan.shipped import load_shipped, shipped_names
 from srgan.versions import (
     CHALLENGER,
     CHAMPION,
@@ -83,20 +85,28 @@ def find_version(ref: str, workspace: Workspace, *, scale: int = 4) -> Version:
 
 
 def resolve_model(ref: str, workspace: Workspace, *, scale: int = 4) -> ExportedModel:
-    """The model that ``ref`` means (see :func:`find_version`), or that a local folder holds.
+    """The model that ``ref`` means: a registered one (see :func:`find_version`), a packaged one by
+    its name, or a folder or ``.keras`` file.
 
     A registered one is fetched into the workspace's cache once, and every time its card's sha256
     is compared with the registry's and its files' with the card.
     """
-    is_name = ref in (CHAMPION, CHALLENGER) or ref.startswith("models:")
-    if not is_name:
-        if not Path(ref).expanduser().is_dir():
-            raise ModelError(
-                f"no model {ref!r}: give champion, challenger, models:/<name>/<version>, "
-                "models:/<name>@<alias> or the folder of an exported model"
-            )
-        return load_exported(Path(ref))
-    return load_version(find_version(ref, workspace, scale=scale), workspace)
+    if ref in (CHAMPION, CHALLENGER) or ref.startswith("models:"):
+        return load_version(find_version(ref, workspace, scale=scale), workspace)
+    if ref in shipped_names():
+        return load_shipped(ref)
+    path = Path(ref).expanduser()
+    if path.suffix == ".keras" and path.is_file():
+        from srgan.checkpoints import load_generator
+
+        return from_generator(in_float32(load_generator(path)), path.absolute())
+    if not path.is_dir():
+        raise ModelError(
+            f"no model {ref!r}: give champion, challenger, models:/<name>/<version>, "
+            f"models:/<name>@<alias>, {', '.join([*shipped_names(), 'a .keras file'])} or the "
+            "folder of an exported model"
+        )
+    return load_packed(path) if is_packed(path) else load_exported(path)
 
 
 def load_version(version: Version, workspace: Workspace) -> ExportedModel:
