@@ -17,7 +17,7 @@ from srgan.errors import ModelError
 from srgan.frozen import Frozen
 from srgan.metrics import METRICS
 from srgan.records import Dataset
-from srgan.scores import Evaluation
+from srgan.scores import Evaluation, SliceScores, Systems
 
 CARD = "model_card.json"
 CARD_TEXT = "MODEL_CARD.md"
@@ -51,6 +51,7 @@ class CardMetrics(Frozen):
     split: str
     images: int
     systems: dict[str, dict[str, float]]
+    slices: dict[str, SliceScores] = Field(default_factory=dict)
     protocol: dict[str, str]
     not_measured: dict[str, str]
 
@@ -205,22 +206,36 @@ def card_text(card: ModelCard) -> str:
 def _metrics_text(metrics: CardMetrics | None) -> list[str]:
     if metrics is None:
         return ["Not evaluated."]
-    measured = {name for values in metrics.systems.values() for name in values}
-    names = [name for name in METRICS if name in measured]
-    systems = list(metrics.systems)
-    rows = [
-        f"| {name} | "
-        + " | ".join(_figure(name, metrics.systems[s].get(name)) for s in systems)
-        + f" | {metrics.protocol.get(name, '')} |"
-        for name in names
-    ]
     return [
         f"Means over {metrics.images} images of the {metrics.split} split.",
         "",
-        f"| metric | {' | '.join(systems)} | protocol |",
-        "|---" * (len(systems) + 2) + "|",
-        *rows,
+        *_means_text(metrics.systems),
+        *(
+            line
+            for part in metrics.slices.values()
+            for line in (
+                "",
+                f"On {part.title}, {part.images} images:",
+                "",
+                *_means_text(part.systems),
+            )
+        ),
         *(f"\nNot measured: {name} ({why})." for name, why in metrics.not_measured.items()),
+        "",
+        *(f"* `{name}`: {how}" for name, how in metrics.protocol.items()),
+    ]
+
+
+def _means_text(systems: Systems) -> list[str]:
+    measured = {name for values in systems.values() for name in values}
+    return [
+        f"| metric | {' | '.join(systems)} |",
+        "|---" * (len(systems) + 1) + "|",
+        *(
+            f"| {name} | " + " | ".join(_figure(name, systems[s].get(name)) for s in systems) + " |"
+            for name in METRICS
+            if name in measured
+        ),
     ]
 
 
@@ -259,6 +274,7 @@ def _metrics(evaluation: Evaluation) -> CardMetrics:
         split=evaluation.split,
         images=evaluation.images,
         systems=evaluation.systems,
+        slices=evaluation.slices,
         protocol={name: METRICS[name].protocol for name in evaluation.measured},
         not_measured=evaluation.not_measured,
     )

@@ -32,6 +32,9 @@ class EvaluationConfig(Frozen):
     max_images: int = Field(0, ge=0, description="0: all.")
     gallery: int = Field(24, ge=0, le=500, description="Images shown in the report.")
     lpips: Literal["auto", "off"] = Field("auto", description="auto: where weights are at hand.")
+    identity: Literal["auto", "off"] = Field(
+        "auto", description="auto: where dlib is installed (the extra faces)."
+    )
 
 
 class GateConfig(Frozen):

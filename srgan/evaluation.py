@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from srgan import images, metrics, records, storage
+from srgan import images, records, storage
 from srgan.config import EvaluationConfig
 from srgan.errors import DatasetError, ModelError
 from srgan.images import Pixels
-from srgan.lpips import SMALLEST, WEIGHTS_FILE, Lpips, load_lpips_alex
+from srgan.measurement import IDENTITY, Measurement, too_small
 from srgan.metrics import METRICS
 from srgan.network_config import Scale
 from srgan.records import Dataset, Split
@@ -29,13 +29,15 @@ from srgan.scores import (
     MODEL,
     Evaluation,
     ImageRow,
+    SliceScores,
     fair_sample,
+    means,
     ranked,
     read_evaluation,
     table,
     write_evaluation,
 )
-from srgan.weights import find_weights, missing
+from srgan.slices import Slice, memberships
 from srgan.workspace import Workspace
 
 Upscaler = Callable[[Pixels], Pixels]
@@ -91,7 +93,7 @@ def evaluate(
     workspace: Workspace,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Measure ``systems`` and bicubic on ``config.split`` of all ``datasets``.
+    """Measure ``systems`` and bicubic on ``config.split`` of all ``datasets``, and its slices.
 
     A system maps uint8 ``[N, H, W, 3]`` to uint8 ``[N, sH, sW, 3]``. ``progress`` is called with
     pictures done and in total. With ``max_images`` each dataset gives its share, from the front of
@@ -105,36 +107,40 @@ def evaluate(
     total = sum(quotas)
     everything: dict[str, Upscaler] = {BASELINE: bicubic(scale), **_named(systems)}
     seconds = dict.fromkeys(everything, 0.0)
-    lpips, unavailable = _lpips(config)
+    measurement = Measurement(config)
+    slices, members = memberships(datasets, config.split)
     rows: dict[int, ImageRow] = {}
     smallest = sys.maxsize
     for indices, batch in _batches(_samples(datasets, config.split, quotas, scale, workspace)):
         hr = np.stack([sample.hr for sample in batch])
         lr = np.stack([sample.lr for sample in batch])
         smallest = min(smallest, *hr.shape[1:3])
-        figures: dict[str, list[dict[str, float]]] = {}
+        pictures: dict[str, Pixels] = {}
         for name, system in everything.items():
             before = time.perf_counter()
-            pictures = _enlarge(name, system, lr, hr.shape)
+            pictures[name] = _enlarge(name, system, lr, hr.shape)
             seconds[name] += time.perf_counter() - before
-            figures[name] = _measure(hr, pictures, scale, lpips)
+        figures = measurement.figures(hr, pictures, scale)
         for place, (index, sample) in enumerate(zip(indices, batch, strict=True)):
             rows[index] = ImageRow(
                 dataset=sample.dataset,
                 key=sample.record.key,
                 source=sample.record.source,
                 group=sample.record.group,
+                slices=members.get((sample.dataset, sample.record.key), ()),
                 metrics={name: figures[name][place] for name in everything},
             )
         if progress is not None:
             progress(len(rows), total)
     per_image = [rows[index] for index in sorted(rows)]
-    means, not_measured = _means(per_image, smallest, scale, unavailable)
+    systems_means, not_measured = _means(per_image, smallest, scale, measurement.unavailable)
+    measured = list(systems_means[BASELINE])
     return Evaluation(
         split=config.split,
         scale=scale,
         images=len(per_image),
-        systems=means,
+        systems=systems_means,
+        slices=_slices(slices, per_image, measured),
         per_image=per_image,
         not_measured=not_measured,
         dataset_digests=[dataset.digest for dataset in datasets],
@@ -281,53 +287,25 @@ def _enlarge(name: str, system: Upscaler, lr: Pixels, expected: tuple[int, ...])
     return pictures
 
 
-def _lpips(config: EvaluationConfig) -> tuple[Lpips | None, dict[str, str]]:
-    if config.lpips == "off":
-        return None, {"lpips_alex": "the setting evaluation.lpips is off"}
-    if find_weights(WEIGHTS_FILE) is None:
-        return None, {"lpips_alex": missing(WEIGHTS_FILE)}
-    return load_lpips_alex(), {}
-
-
-def _measure(
-    hr: Pixels, pictures: Pixels, scale: int, lpips: Lpips | None
-) -> list[dict[str, float]]:
-    """The figures of every picture of a batch, without those that it is too small for."""
-    side = min(hr.shape[1:3])
-    figures: list[dict[str, float]] = []
-    for a, b in zip(hr, pictures, strict=True):
-        figure = {"psnr_y": metrics.psnr_y(a, b, scale), "psnr_rgb": metrics.psnr_rgb(a, b, scale)}
-        if side >= _needed("ssim_y", scale):
-            figure["ssim_y"] = metrics.ssim_y(a, b, scale)
-        figures.append(figure)
-    if lpips is not None and side >= _needed("lpips_alex", scale):
-        for figure, value in zip(figures, lpips(hr, pictures), strict=True):
-            figure["lpips_alex"] = float(value)
-    return figures
-
-
-def _needed(metric: str, scale: int) -> int:
-    """The least side of a picture in pixels that a metric can be measured on."""
-    inside = {"ssim_y": metrics.SSIM_WINDOW, "psnr_y": 1, "psnr_rgb": 1}
-    return 2 * scale + inside[metric] if metric in inside else SMALLEST
-
-
 def _means(
     rows: Sequence[ImageRow], smallest: int, scale: int, unavailable: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Means over all pictures, and the reasons of the metrics that not every picture has."""
-    too_small = {
-        metric: f"a picture has a side of {smallest} pixels and {needed} are needed"
-        for metric in METRICS
-        if smallest < (needed := _needed(metric, scale))
+    """Means over all pictures, and the reasons of the metrics that were not measured."""
+    not_measured = {**too_small(smallest, scale), **unavailable}
+    faceless = f"none of the {len(rows)} pictures shows a face from the front"
+    for metric in IDENTITY:
+        if not any(metric in row.metrics[BASELINE] for row in rows):
+            not_measured.setdefault(metric, faceless)
+    return means(rows, [name for name in METRICS if name not in not_measured]), not_measured
+
+
+def _slices(
+    slices: Sequence[Slice], rows: Sequence[ImageRow], measured: Sequence[str]
+) -> dict[str, SliceScores]:
+    """Means over the parts of what was measured; a part without pictures is left out."""
+    found = {part: [row for row in rows if part.name in row.slices] for part in slices}
+    return {
+        part.name: SliceScores(title=part.title, images=len(held), systems=means(held, measured))
+        for part, held in found.items()
+        if held
     }
-    not_measured = {**too_small, **unavailable}
-    means = {
-        system: {
-            metric: float(np.mean([row.metrics[system][metric] for row in rows]))
-            for metric in METRICS
-            if metric not in not_measured
-        }
-        for system in rows[0].metrics
-    }
-    return means, not_measured

@@ -93,8 +93,9 @@ def log_results(
     """Bring the MLflow run of a finished run up to its folder; returns MLflow's id of it.
 
     Sends metrics that MLflow missed while it was away, the evaluation's means as
-    ``<split>/<metric>`` (bicubic's and the champion's as ``<split>/<system>/<metric>``), and the
-    folder's files. Creates the run where MLflow never saw it. Raises :class:`RegistryError`.
+    ``<split>/<metric>`` (bicubic's and the champion's as ``<split>/<system>/<metric>``, a slice's
+    as ``<split>/<slice>/…``), and the folder's files. Creates the run where MLflow never saw it.
+    Raises :class:`RegistryError`.
     """
     client = connect(workspace)
     with reported(tracking_uri(workspace)):
@@ -148,10 +149,14 @@ def _missing_metrics(client: MlflowClient, run: str, path: Path) -> list[Metric]
 
 def _evaluation_metrics(evaluation: Evaluation) -> list[Metric]:
     metrics: list[Metric] = []
-    for system, values in evaluation.systems.items():
-        place = evaluation.split if system == MODEL else f"{evaluation.split}/{system}"
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        metrics += to_metrics(place, 0, finite, time.time())
+    parts = {evaluation.split: evaluation.systems} | {
+        f"{evaluation.split}/{name}": part.systems for name, part in evaluation.slices.items()
+    }
+    for part, systems in parts.items():
+        for system, values in systems.items():
+            place = part if system == MODEL else f"{part}/{system}"
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}
+            metrics += to_metrics(place, 0, finite, time.time())
     return metrics
 
 

@@ -22,8 +22,10 @@ from srgan.scores import (
     CHAMPION,
     MODEL,
     Evaluation,
+    Systems,
     best_system,
     image_gain,
+    measured_on,
     ranked,
     wins,
 )
@@ -38,7 +40,12 @@ _LABELS = {
 }
 _PHRASES = {MODEL: "the model", CHAMPION: "the champion", BASELINE: "bicubic"}
 # psnr_rgb says much the same of a single picture as psnr_y; per_image.csv has it.
-_SHORT = {"psnr_y": "PSNR", "ssim_y": "SSIM", "lpips_alex": "LPIPS"}
+_SHORT = {
+    "psnr_y": "PSNR",
+    "ssim_y": "SSIM",
+    "lpips_alex": "LPIPS",
+    "identity_distance": "Identity",
+}
 # More bars than this are no longer told apart.
 _BARS = 200
 
@@ -103,6 +110,7 @@ def render_report(
         facts=_facts(evaluation, gallery, run),
         labels=[_label(name) for name in evaluation.systems],
         rows=[_metric_row(evaluation, name) for name in evaluation.measured],
+        slices=[_slice(evaluation, name) for name in evaluation.slices],
         metrics=METRICS,
         subject=_PHRASES.get(evaluation.subject, evaluation.subject),
         charts=[_chart(evaluation, name, shown) for name in _chart_metrics(evaluation)],
@@ -148,18 +156,34 @@ def _headline_figure(evaluation: Evaluation, name: str) -> dict[str, str]:
 
 
 def _metric_row(evaluation: Evaluation, name: str) -> dict[str, Any]:
-    metric, subject = METRICS[name], evaluation.subject
-    gain = evaluation.gain(name, subject)
-    best = best_system(evaluation, name)
+    return {
+        **_means_row(evaluation.systems, name, evaluation.subject),
+        "wins": wins(evaluation, name, evaluation.subject),
+        "of": len(measured_on(evaluation, name)),
+    }
+
+
+def _slice(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    part = evaluation.slices[name]
+    measured = [metric for metric in METRICS if metric in part.systems[BASELINE]]
+    return {
+        "title": part.title,
+        "images": part.images,
+        "rows": [_means_row(part.systems, metric, evaluation.subject) for metric in measured],
+    }
+
+
+def _means_row(systems: Systems, name: str, subject: str) -> dict[str, Any]:
+    metric, best = METRICS[name], best_system(systems, name)
+    gain = metric.gain(systems[subject][name], systems[BASELINE][name])
     return {
         "metric": metric,
         "cells": [
             {"label": _label(s), "text": metric.show(values[name]), "best": s == best}
-            for s, values in evaluation.systems.items()
+            for s, values in systems.items()
         ],
         "gain": _signed(gain, metric.digits, metric.unit),
         "tone": _tone(gain),
-        "wins": wins(evaluation, name, subject),
     }
 
 
@@ -207,7 +231,7 @@ def _example(evaluation: Evaluation, item: GalleryItem, rank: int) -> dict[str, 
     for system, pixels in item.pictures.items():
         label = _label(system)
         figures = []
-        for name in (n for n in evaluation.measured if n in _SHORT):
+        for name in (n for n in evaluation.measured if n in _SHORT and n in row.metrics[system]):
             metric, values = METRICS[name], {s: m[name] for s, m in row.metrics.items()}
             top = (max if metric.higher_is_better else min)(values.values())
             best = values[system] == top

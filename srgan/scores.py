@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from srgan import storage
 from srgan.config import canonical_json, explain
@@ -19,31 +21,46 @@ BASELINE = "bicubic"
 MODEL = "model"
 PRETRAIN = "pretrain"
 CHAMPION = "champion"
+Systems = Mapping[str, Mapping[str, float]]
 EVALUATION = "evaluation.json"
 PER_IMAGE = "per_image.csv"
 
 
 class ImageRow(Frozen):
-    """One picture: where it comes from and every system's figures on it."""
+    """One picture: where it comes from, the slices it is in, and every system's figures on it.
+
+    Identity is missing where no face was found.
+    """
 
     dataset: str
     key: str
     source: str
     group: str
+    slices: tuple[str, ...] = ()
     metrics: dict[str, dict[str, float]]
+
+
+class SliceScores(Frozen):
+    """Means over a part of the pictures. ``title`` continues "on …"."""
+
+    title: str
+    images: int
+    systems: dict[str, dict[str, float]]
 
 
 class Evaluation(Frozen):
     """What was measured. ``systems`` and ``ImageRow.metrics`` map system to metric to value.
 
-    ``systems`` holds the means over the pictures, ``bicubic`` first; ``not_measured`` says of each
-    missing metric why; ``system_seconds`` is the time each system took to enlarge.
+    ``systems`` holds the means over the pictures, ``bicubic`` first, and ``slices`` those over
+    parts of them; ``not_measured`` says of each missing metric why; ``system_seconds`` is the time
+    each system took to enlarge.
     """
 
     split: Split
     scale: Scale
     images: int
     systems: dict[str, dict[str, float]]
+    slices: dict[str, SliceScores] = Field(default_factory=dict)
     per_image: list[ImageRow]
     not_measured: dict[str, str]
     dataset_digests: list[str]
@@ -70,6 +87,22 @@ class Evaluation(Frozen):
         return METRICS[metric].gain(self.systems[system][metric], self.systems[over][metric])
 
 
+def means(rows: Sequence[ImageRow], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    """System to metric to mean over the rows that have it; without any, there is no mean."""
+    found: dict[str, dict[str, float]] = {system: {} for system in rows[0].metrics}
+    for system, figures in found.items():
+        for metric in metrics:
+            values = [row.metrics[system][metric] for row in rows if metric in row.metrics[system]]
+            if values:
+                figures[metric] = math.fsum(values) / len(values)
+    return found
+
+
+def measured_on(evaluation: Evaluation, metric: str) -> list[ImageRow]:
+    """The pictures that have a figure of ``metric``: all of them but for identity."""
+    return [row for row in evaluation.per_image if metric in row.metrics[BASELINE]]
+
+
 def ranked(
     evaluation: Evaluation, *, system: str | None = None, metric: str | None = None
 ) -> list[ImageRow]:
@@ -79,7 +112,7 @@ def ranked(
     """
     subject, target = system or evaluation.subject, metric or evaluation.target
     return sorted(
-        evaluation.per_image,
+        measured_on(evaluation, target),
         key=lambda row: (-image_gain(row, target, subject), row.key, row.dataset),
     )
 
@@ -114,29 +147,35 @@ def wins(evaluation: Evaluation, metric: str, system: str, over: str = BASELINE)
     better = METRICS[metric].gain
     return sum(
         better(row.metrics[system][metric], row.metrics[over][metric]) > 0
-        for row in evaluation.per_image
+        for row in measured_on(evaluation, metric)
     )
 
 
 def table(evaluation: Evaluation) -> list[list[str]]:
-    """Rows of text for printing: a heading, then each metric; ``*`` marks the best value."""
+    """Rows of text for printing: a heading, each metric, then the slices'; ``*`` marks the best."""
     names = list(evaluation.systems)
-    rows = [["metric", "better", *names]]
-    for name in evaluation.measured:
-        metric = METRICS[name]
-        shown = [metric.show(evaluation.systems[system][name]) for system in names]
-        top = best_system(evaluation, name)
-        marked = [f"{s} *" if n == top else s for n, s in zip(names, shown, strict=True)]
-        rows.append([name, "higher" if metric.higher_is_better else "lower", *marked])
+    rows = [["metric", "better", *names], *_metric_rows(evaluation.systems)]
+    for name, part in evaluation.slices.items():
+        rows += [[f"{name}/{row[0]}", *row[1:]] for row in _metric_rows(part.systems)]
     for name, reason in evaluation.not_measured.items():
         rows.append([name, "", f"not measured, because {reason}", *[""] * (len(names) - 1)])
     return rows
 
 
-def best_system(evaluation: Evaluation, metric: str) -> str:
+def _metric_rows(systems: Systems) -> Iterator[list[str]]:
+    for name in (name for name in METRICS if name in systems[BASELINE]):
+        metric, top = METRICS[name], best_system(systems, name)
+        shown = [
+            metric.show(values[name]) + (" *" if system == top else "")
+            for system, values in systems.items()
+        ]
+        yield [name, "higher" if metric.higher_is_better else "lower", *shown]
+
+
+def best_system(systems: Systems, metric: str) -> str:
     """The system with the best mean; of equal ones the first."""
     sign = 1 if METRICS[metric].higher_is_better else -1
-    return max(evaluation.systems, key=lambda name: sign * evaluation.systems[name][metric])
+    return max(systems, key=lambda name: sign * systems[name][metric])
 
 
 def per_image_csv(evaluation: Evaluation) -> bytes:
@@ -148,10 +187,12 @@ def per_image_csv(evaluation: Evaluation) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     figures = [(s, m) for s in evaluation.systems for m in evaluation.measured]
     heading = [f"{system}/{metric}" for system, metric in figures]
-    writer.writerow(["dataset", "key", "source", "group", *heading])
+    writer.writerow(["dataset", "key", "source", "group", "slices", *heading])
     for row in evaluation.per_image:
         texts = [_inert(t) for t in (row.dataset, row.key, row.source, row.group)]
-        writer.writerow([*texts, *(repr(row.metrics[s][m]) for s, m in figures)])
+        values = [row.metrics[s].get(m) for s, m in figures]
+        shown = ["" if value is None else repr(value) for value in values]
+        writer.writerow([*texts, " ".join(row.slices), *shown])
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from srgan.metrics import METRICS
-from srgan.scores import BASELINE, CHAMPION, MODEL, Evaluation, wins
+from srgan.metrics import METRICS, SAME_PERSON
+from srgan.scores import BASELINE, CHAMPION, MODEL, Evaluation, measured_on, wins
 
 Tone = Literal["better", "mixed", "worse"]
 # A mean over fewer pictures says little.
@@ -36,6 +36,8 @@ def verdict(evaluation: Evaluation) -> Verdict:
     paragraphs = [_comparison(evaluation, subject, BASELINE)]
     if perception == 1 and pixels < 0:
         paragraphs[0] += " That is the usual trade of a GAN: convincing detail for pixel accuracy."
+    if "identity_kept" in evaluation.measured:
+        paragraphs.append(_identity_sentence(evaluation, subject))
     if CHAMPION in evaluation.systems and subject != CHAMPION:
         paragraphs.append(_comparison(evaluation, subject, CHAMPION))
     if evaluation.images < FEW_IMAGES:
@@ -95,6 +97,19 @@ def _perceptual_sentence(evaluation: Evaluation, subject: str, other: str) -> st
         f"Its perceptual distance to them {outcome} {_name(other)} "
         f"({_both(evaluation, 'lpips_alex', subject, other)}): "
         f"smaller on {_share(evaluation, 'lpips_alex', subject, other)}."
+    )
+
+
+def _identity_sentence(evaluation: Evaluation, subject: str) -> str:
+    faces = measured_on(evaluation, "identity_kept")
+    kept = round(sum(row.metrics[subject]["identity_kept"] for row in faces))
+    side = _sign(evaluation, "identity_distance", subject, BASELINE)
+    nearer = {1: "nearer to", -1: "further from", 0: "as near to"}[side]
+    return (
+        f"A face recogniser takes {kept:,} of {len(faces):,} faces for the same person; to it "
+        f"they are {nearer} their originals {'than' if side else 'as'} bicubic's "
+        f"({_both(evaluation, 'identity_distance', subject, BASELINE)}, the bound is "
+        f"{SAME_PERSON})."
     )
 
 

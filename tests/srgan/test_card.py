@@ -78,7 +78,7 @@ def test_writing_hashes_every_file_and_reading_gives_the_same_card(
 def test_the_readable_card_has_figures_with_bicubic_beside(card: ModelCard, tmp_path: Path) -> None:
     write_card(tmp_path, card)
     text = (tmp_path / CARD_TEXT).read_text("utf-8")
-    assert "| metric | bicubic | model | protocol |" in text
+    assert "| metric | bicubic | model |" in text
     assert "| psnr_y | 28.00 dB | 30.12 dB |" in text
     assert "| lpips_alex | 0.2500 | 0.0512 |" in text
     assert "Not measured: ssim_y (pictures are smaller than its window)." in text

@@ -18,7 +18,7 @@ from srgan.workspace import Workspace
 from tests.srgan.pairs import make_dataset, nearest, scene, sharpened
 from tests.support import shared_data
 
-CONFIG = EvaluationConfig(lpips="off")
+CONFIG = EvaluationConfig(lpips="off", identity="off")
 SYSTEMS = {"model": sharpened, "champion": nearest}
 
 
@@ -113,7 +113,7 @@ def test_several_datasets_share_the_limit_and_keep_equal_pictures_apart(
     measured = evaluate(
         SYSTEMS,
         [one, other],
-        EvaluationConfig(lpips="off", max_images=6),
+        EvaluationConfig(lpips="off", identity="off", max_images=6),
         workspace=workspace,
         progress=lambda done, total: seen.append((done, total)),
     )
@@ -187,8 +187,9 @@ def test_lpips_is_measured_where_its_weights_are(
 ) -> None:
     data = shared_data()
     monkeypatch.setenv(weights.ENVIRONMENT, str(data / "weights"))
-    measured = evaluate(SYSTEMS, [dataset], EvaluationConfig(), workspace=workspace)
-    assert measured.not_measured == {}
+    config = EvaluationConfig(identity="off")
+    measured = evaluate(SYSTEMS, [dataset], config, workspace=workspace)
+    assert set(measured.not_measured) == {"identity_distance", "identity_kept"}
     assert measured.target == "lpips_alex"
     best = ranked(measured)[0]
     assert best.metrics["model"]["lpips_alex"] < best.metrics["bicubic"]["lpips_alex"]

@@ -17,6 +17,7 @@ from srgan.interrupts import InterruptedTrainingError
 from srgan.metricslog import MetricsLog
 from srgan.mlflow_runs import flatten, log_results
 from srgan.records import Dataset
+from srgan.scores import SliceScores
 from srgan.tracking import MlflowTracker
 from srgan.trainer import TrainingListener
 from srgan.workspace import Workspace
@@ -73,7 +74,7 @@ def test_a_run_is_in_mlflow_with_everything(
     assert run.info.run_name == run.data.tags["srgan.run_id"] == "srgan-1"
     assert run.data.tags["srgan.dataset_digests"] == dataset.digest
     assert run.data.params["generator.filters"] == "64"
-    assert run.data.params["gan.content.vgg"] == "0.5"
+    assert run.data.params["gan.content.vgg_multi"] == "0.5"
     history = client.get_metric_history(run.info.run_id, "pretrain/g/content")
     assert {m.step: m.value for m in history} == {s: 1 / s for s in range(20, 2500, 20)}
     assert run.data.metrics["gan/g/content"] == 0.5
@@ -200,7 +201,11 @@ def test_training_goes_on_without_mlflow_and_what_it_missed_is_sent_later(
     assert "\n" not in during + after
 
     database.write_bytes(good)
-    evaluation = evaluation_of({"psnr_y": 30.0}, champion={"psnr_y": 29.0})
+    sharpest = {"bicubic": {"psnr_y": 27.0}, "model": {"psnr_y": 32.0}}
+    part = SliceScores(title="the sharpest quarter", images=3, systems=sharpest)
+    evaluation = evaluation_of({"psnr_y": 30.0}, champion={"psnr_y": 29.0}).model_copy(
+        update={"slices": {"sharpest": part}}
+    )
     log_results("srgan-1", folder, CONFIG, [dataset], evaluation, workspace)
     run = only_run()
     assert run.info.status == "FINISHED"
@@ -209,6 +214,8 @@ def test_training_goes_on_without_mlflow_and_what_it_missed_is_sent_later(
     assert run.data.metrics["test/psnr_y"] == 30.0
     assert run.data.metrics["test/bicubic/psnr_y"] == 28.0
     assert run.data.metrics["test/champion/psnr_y"] == 29.0
+    assert run.data.metrics["test/sharpest/psnr_y"] == 32.0
+    assert run.data.metrics["test/sharpest/bicubic/psnr_y"] == 27.0
 
 
 def test_results_of_a_run_that_mlflow_never_saw_make_its_run(

@@ -186,7 +186,7 @@ def test_urls_that_give_no_model(server: Server) -> None:
 def test_another_landmark_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landmarks, "LANDMARKS_SHA256", "0" * 64)
     landmarks.load_landmarks.cache_clear()
-    with pytest.raises(ConfigError, match="not the known landmark model"):
+    with pytest.raises(ConfigError, match="not the known model"):
         find_model(None, AUTO)
     landmarks.load_landmarks.cache_clear()
 
