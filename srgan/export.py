@@ -73,9 +73,9 @@ def export_model(generator: keras.Model, folder: Path) -> None:
     """Write ``saved_model/`` and ``generator.keras`` of a generator into ``folder``.
 
     ``generator`` maps LR float32 ``[N, H, W, C]`` in [0, 1] to SR ``[N, sH, sW, C]`` in [-1, 1]
-    (clipped here where it exceeds that). With ``C = 1`` each colour channel is upscaled by
-    itself. Whatever precision and devices it was trained with, what is written computes in
-    float32 on one device. A folder that has a model is replaced as a whole.
+    (clipped here where it exceeds that). With ``C = 1`` it upscales the luma and colour is
+    enlarged beside it. Whatever precision and devices it was trained with, what is written
+    computes in float32 on one device. A folder that has a model is replaced as a whole.
 
     Raises :class:`ModelError` when the output is no whole multiple of the input, or when the
     folder holds anything else.
@@ -85,7 +85,7 @@ def export_model(generator: keras.Model, folder: Path) -> None:
     _refuse_other_folder(folder)
     portable = in_float32(generator)
     scale = _probe_scale(portable)
-    module = _serving_module(portable)
+    module = _serving_module(portable, scale)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as name:
         temporary = Path(name) / "model"
@@ -143,7 +143,7 @@ def from_generator(
     :class:`ModelError` when the output is no whole multiple of the input.
     """
     scale = _probe_scale(generator)
-    module = _serving_module(generator)
+    module = _serving_module(generator, scale)
     signatures = {"serving_default": module.serve, "unit": module.unit}
     # The functions know their module by a weak reference only.
     return ExportedModel(scale, folder, card, SimpleNamespace(signatures=signatures, module=module))
@@ -264,24 +264,16 @@ def _probe_scale(generator: keras.Model) -> int:
     return int(scale)
 
 
-def _serving_module(generator: keras.Model) -> Any:
+def _serving_module(generator: keras.Model, scale: int) -> Any:
     import tensorflow as tf
 
-    channels = generator.input_shape[-1]
+    from srgan.networks.luma import upscale_rgb
+
     bytes_in = tf.TensorSpec((None, None, None, 3), tf.uint8, "images")
     unit_in = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
 
     def to_unit_sr(unit: Any) -> Any:
-        if channels == 1:
-            shape = tf.shape(unit)
-            planes = tf.reshape(tf.transpose(unit, (0, 3, 1, 2)), (-1, shape[1], shape[2], 1))
-            signed = tf.cast(generator(planes, training=False), tf.float32)
-            size = tf.shape(signed)
-            signed = tf.reshape(signed, (shape[0], 3, size[1], size[2]))
-            signed = tf.transpose(signed, (0, 2, 3, 1))
-        else:
-            signed = tf.cast(generator(unit, training=False), tf.float32)
-        return tf.clip_by_value((signed + 1.0) / 2.0, 0.0, 1.0)
+        return tf.clip_by_value((upscale_rgb(generator, unit, scale) + 1.0) / 2.0, 0.0, 1.0)
 
     class ServingModule(tf.Module):
         def __init__(self) -> None:

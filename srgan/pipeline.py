@@ -252,7 +252,9 @@ def _systems(
 
     systems: dict[str, Upscaler] = {}
     if len(result.steps) > 1:
-        systems[PRETRAIN] = _keras_upscaler(run.stage_generator("pretrain"))
+        systems[PRETRAIN] = _keras_upscaler(
+            run.stage_generator("pretrain"), result.config.generator.scale
+        )
     if not run.model.exists():
         from srgan.checkpoints import load_generator
 
@@ -265,16 +267,17 @@ def _systems(
     return systems
 
 
-def _keras_upscaler(path: Path) -> Upscaler:
+def _keras_upscaler(path: Path, scale: int) -> Upscaler:
     import numpy as np
 
     from srgan.checkpoints import load_generator
     from srgan.images import Pixels, to_uint8, to_unit
+    from srgan.networks.luma import upscale_rgb
 
     generator = load_generator(path)
 
     def upscale(batch: Pixels) -> Pixels:
-        signed = np.asarray(generator(to_unit(batch), training=False), dtype=np.float32)
+        signed = np.asarray(upscale_rgb(generator, to_unit(batch), scale), dtype=np.float32)
         return to_uint8((signed + 1.0) * 0.5)
 
     return upscale

@@ -1,111 +1,240 @@
-"""One step of training: what both networks learn from one global batch."""
+"""One step of training: what both networks learn from one global batch.
+
+Loss terms are sums over a replica's images divided by the *global* batch, so that the sum over
+replicas, which is how gradients are added up, is the mean over the batch.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from srgan.losses import DISCRIMINATOR_ADVERSARIAL, GENERATOR_ADVERSARIAL, ContentLoss
+from srgan import adversarial
+from srgan.losses import ContentLoss
+from srgan.networks.luma import for_channels
 from srgan.state import TrainState
 from srgan.training_config import StageConfig
 
 Losses = Mapping[str, tf.Tensor]
 StepFunction = Callable[[Any, Any, int, float], Losses]
+Gradients = list[Any]
 
 
 def make_step(state: TrainState, stage: StageConfig, content: ContentLoss) -> StepFunction:
     """One update on a distributed global batch, compiled: ``step(lr, hr, done, decay)``.
 
-    ``done`` is the number of updates that the stage has had, ``decay`` that of the moving average.
-    Answers the losses of the stage: means over the global batch, so that they do not depend on
-    the number of replicas.
+    ``lr`` is RGB in [0, 1], ``hr`` RGB in [-1, 1]; ``done`` is the number of updates that the stage
+    has had, ``decay`` that of the moving average. Answers means over the global batch, whatever
+    the number of replicas: losses of the stage; each content loss, unweighted, where there are
+    several; ``g/grad_norm``, the length of G's gradient before it is clipped; ``d/p_real`` and
+    ``d/p_fake``, how probable it is to D that an image is real; and ``d/r1``, the gradient penalty
+    of the last step that had one.
     """
-    replica_step = _pretrain_step if stage.adversarial == "none" else _gan_step
     strategy = state.strategy
 
-    def step(lr: Any, hr: Any, decay: Any) -> Losses:
-        sums = strategy.run(replica_step, args=(state, stage, content, lr, hr))
+    # ``penalise`` is Python's: there is one graph with the penalty and one without.
+    def step(lr: Any, hr: Any, decay: Any, weight: Any, penalise: bool) -> Losses:
+        one = _pretrain_step if stage.adversarial == "none" else _gan_step
+        replica_step = functools.partial(one, state, stage, content, penalise=penalise)
+        sums = strategy.run(replica_step, args=(lr, hr, weight))
         losses = {
             name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
             for name, value in sums.items()
         }
-        for mean, weight in zip(state.average.weights, state.generator.weights, strict=True):
-            mean.value.assign(decay * mean.value + (1.0 - decay) * weight.value)
+        for mean, current in zip(state.average.weights, state.generator.weights, strict=True):
+            mean.value.assign(decay * mean.value + (1.0 - decay) * current.value)
         return losses
 
     compiled = tf.function(step)
+    penalty: dict[str, tf.Tensor] = {}
 
     def numbered(lr: Any, hr: Any, done: int, decay: float) -> Losses:
-        del done
-        losses: Losses = compiled(lr, hr, tf.constant(decay, tf.float32))
-        return losses
+        weight = tf.constant(adversarial_weight(stage, done), tf.float32)
+        losses = compiled(
+            lr, hr, tf.constant(decay, tf.float32), weight, penalty_is_due(stage, done)
+        )
+        if "d/r1" in losses:
+            penalty["d/r1"] = losses["d/r1"]
+        return {**losses, **penalty}
 
     return numbered
 
 
+def adversarial_weight(stage: StageConfig, done: int) -> float:
+    """The weight after ``done`` updates: from 0 in a line to all of it."""
+    ramp = stage.adversarial_ramp
+    return stage.adversarial_weight * (done / ramp if done < ramp else 1.0)
+
+
+def penalty_is_due(stage: StageConfig, done: int) -> bool:
+    """Whether D's gradient is penalised in the update after ``done`` others."""
+    return stage.adversarial != "none" and stage.r1 > 0 and done % stage.r1_every == 0
+
+
 def _pretrain_step(
-    state: TrainState, stage: StageConfig, content: ContentLoss, lr: Any, hr: Any
+    state: TrainState,
+    stage: StageConfig,
+    content: ContentLoss,
+    lr: Any,
+    hr: Any,
+    weight: Any,
+    *,
+    penalise: bool,
 ) -> Losses:
+    del weight, penalise
+    lr, hr = _as_the_networks_see_them(state, lr, hr)
     with tf.GradientTape() as tape:
         sr = state.generator(lr, training=True)
-        loss = tf.reduce_sum(content(sr, hr)) / stage.batch
-        scaled = state.generator_optimizer.scale_loss(loss)
-    _update(state.generator_optimizer, tape, scaled, state.generator.trainable_variables)
-    return {"g/content": loss, "g/total": loss}
+        on_content, logged = _content(content, stage, sr, hr)
+        scaled = state.generator_optimizer.scale_loss(on_content)
+    gradients = tape.gradient(scaled, state.generator.trainable_variables)
+    norm = _update_generator(state, gradients)
+    return {**logged, "g/total": on_content, "g/grad_norm": norm}
 
 
 def _gan_step(
-    state: TrainState, stage: StageConfig, content: ContentLoss, lr: Any, hr: Any
+    state: TrainState,
+    stage: StageConfig,
+    content: ContentLoss,
+    lr: Any,
+    hr: Any,
+    weight: Any,
+    *,
+    penalise: bool,
 ) -> Losses:
     """Both players move at once, from the same SR images and the same logits."""
-    generator_loss = GENERATOR_ADVERSARIAL[stage.adversarial]
-    discriminator_loss = DISCRIMINATOR_ADVERSARIAL[stage.adversarial]
+    gradients = gan_gradients(state, stage, content, lr, hr, weight, penalise=penalise)
+    norm = _update_generator(state, gradients.generator)
+    state.discriminator_optimizer.apply(
+        gradients.discriminator, state.discriminator.trainable_variables
+    )
+    return {**gradients.logged, "g/grad_norm": norm}
+
+
+@dataclass(frozen=True)
+class GanGradients:
+    """This replica's share of both players' gradients (times the optimiser's loss scale)."""
+
+    generator: Gradients
+    discriminator: Gradients
+    logged: Losses
+
+
+def gan_gradients(
+    state: TrainState,
+    stage: StageConfig,
+    content: ContentLoss,
+    lr: Any,
+    hr: Any,
+    weight: Any,
+    *,
+    penalise: bool,
+) -> GanGradients:
+    """What the GAN stage makes of this replica's part of a batch; changes no trained weight.
+
+    SR images, logits and features are computed once and serve both losses. Each player's gradient
+    is taken with respect to its own variables alone, so none of it reaches the other.
+    """
+    generator, discriminator = state.generator, state.discriminator
+    lr, hr = _as_the_networks_see_them(state, lr, hr)
+    kind, batch = stage.adversarial, stage.batch
+    assert kind != "none"
     with tf.GradientTape() as d_tape, tf.GradientTape() as g_tape:
-        sr = state.generator(lr, training=True)
-        real = state.discriminator(hr, training=True)
-        fake = state.discriminator(sr, training=True)
-        on_content = tf.reduce_sum(content(sr, hr)) / stage.batch
-        adversarial = tf.reduce_sum(generator_loss(fake, real, _global_mean)) / stage.batch
-        total = on_content + stage.adversarial_weight * adversarial
-        on_real, on_fake = (
-            tf.reduce_sum(x) / stage.batch for x in discriminator_loss(real, fake, _global_mean)
+        sr = generator(lr, training=True)
+        real, slope = (
+            _logits_and_slope(discriminator, hr)
+            if penalise
+            else (
+                discriminator(hr, training=True),
+                None,
+            )
         )
+        fake = discriminator(sr, training=True)
+        is_real, is_fake = adversarial.judgements(kind, real, fake, _global_mean)
+        on_content, logged = _content(content, stage, sr, hr)
+        fooled = tf.reduce_sum(adversarial.generator_loss(kind, is_real, is_fake)) / batch
+        total = on_content + weight * fooled
+        on_real, on_fake = (
+            tf.reduce_sum(value) / batch
+            for value in adversarial.discriminator_loss(
+                kind, is_real, is_fake, stage.label_smoothing
+            )
+        )
+        of_discriminator = on_real + on_fake
+        if slope is not None:
+            r1 = 0.5 * stage.r1 * tf.reduce_sum(tf.square(slope)) / batch
+            of_discriminator += stage.r1_every * r1
+            logged["d/r1"] = r1
         g_scaled = state.generator_optimizer.scale_loss(total)
-        d_scaled = state.discriminator_optimizer.scale_loss(on_real + on_fake)
-    g, d = state.generator.trainable_variables, state.discriminator.trainable_variables
-    g_gradients = _reduced(g_tape.gradient(g_scaled, g))
-    d_gradients = d_tape.gradient(d_scaled, d)
-    state.generator_optimizer.apply(g_gradients, g)
-    state.discriminator_optimizer.apply(d_gradients, d)
-    return {
-        "g/content": on_content,
-        "g/adversarial": adversarial,
+        d_scaled = state.discriminator_optimizer.scale_loss(of_discriminator)
+    logged |= {
+        "g/adversarial": fooled,
         "g/total": total,
         "d/real": on_real,
         "d/fake": on_fake,
-        "d/p_real": _share(real, stage.batch),
-        "d/p_fake": _share(fake, stage.batch),
+        "d/p_real": tf.reduce_sum(tf.sigmoid(is_real)) / batch,
+        "d/p_fake": tf.reduce_sum(tf.sigmoid(is_fake)) / batch,
     }
+    return GanGradients(
+        g_tape.gradient(g_scaled, generator.trainable_variables),
+        d_tape.gradient(d_scaled, discriminator.trainable_variables),
+        logged,
+    )
 
 
-def _update(optimizer: Any, tape: tf.GradientTape, loss: Any, variables: list[Any]) -> None:
-    optimizer.apply(_reduced(tape.gradient(loss, variables)), variables)
+def _logits_and_slope(discriminator: Any, hr: Any) -> tuple[Any, Any]:
+    """Logits of real images, and their gradient with respect to these images.
+
+    For R1 (Mescheder et al. 2018, eq. 9), taken every so many steps with as many times its weight
+    (Karras et al. 2020, StyleGAN2, appendix B). It is the function that D trains with, so with
+    batch normalisation it holds each image's influence on the logits of the others, too.
+    """
+    # float16 has no digits for the tiny influence of one pixel; a power of two costs none.
+    magnified = 2.0**10
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(hr)
+        real = discriminator(hr, training=True)
+        target = magnified * tf.reduce_sum(real)
+    return real, tf.cast(tape.gradient(target, hr), tf.float32) / magnified
 
 
-def _reduced(gradients: list[Any]) -> list[Any]:
-    """The global gradient's share of each replica.
+def _content(
+    content: ContentLoss, stage: StageConfig, sr: Any, hr: Any
+) -> tuple[Any, dict[str, Any]]:
+    values = {n: tf.reduce_sum(v) / stage.batch for n, v in content.values(sr, hr).items()}
+    total = tf.add_n([weight * values[name] for name, weight in content.weights.items()])
+    parts = {f"g/{name}": value for name, value in values.items()} if len(values) > 1 else {}
+    return total, {"g/content": total, **parts}
+
+
+def _as_the_networks_see_them(state: TrainState, lr: Any, hr: Any) -> tuple[Any, Any]:
+    channels = state.generator.input_shape[-1]
+    return for_channels(lr, channels), for_channels(hr, channels)
+
+
+def _update_generator(state: TrainState, gradients: Gradients) -> Any:
+    """Apply the replicas' gradients; answers this replica's share of the global gradient's length.
 
     Optimisers clip before they add up the replicas' gradients; given equal shares they clip what
     one device would clip (their limit is divided by the number of replicas, too).
     """
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
-    if replicas == 1:
-        return gradients
-    summed = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    return [gradient / replicas for gradient in summed]
+    if replicas > 1:
+        summed = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        gradients = [gradient / replicas for gradient in summed]
+    norm = tf.linalg.global_norm(gradients) / state.generator_optimizer.scale_loss(1.0)
+    state.generator_optimizer.apply(gradients, state.generator.trainable_variables)
+    # Infinite where float16 overflowed: the optimiser then skips the step and lowers its scale.
+    return tf.where(tf.math.is_finite(norm), norm, 0.0) if _scales_loss(state) else norm
+
+
+def _scales_loss(state: TrainState) -> bool:
+    return hasattr(state.generator_optimizer, "dynamic_scale")
 
 
 def _global_mean(logits: Any) -> Any:
@@ -114,8 +243,3 @@ def _global_mean(logits: Any) -> Any:
     if context.num_replicas_in_sync == 1:
         return mean
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
-
-
-def _share(logits: Any, batch: int) -> Any:
-    """Mean probability "real"; near 0 on SR is the usual state of a healthy run."""
-    return tf.reduce_sum(tf.sigmoid(logits)) / batch

@@ -15,6 +15,7 @@ from srgan.errors import DatasetError, ModelError
 from srgan.images import Pixels, to_uint8, to_unit
 from srgan.lpips import load_lpips_alex
 from srgan.metrics import psnr_y
+from srgan.networks.luma import upscale_rgb
 from srgan.records import Dataset
 from srgan.runs import Stage
 from srgan.workspace import Workspace
@@ -82,7 +83,8 @@ class Validator:
 def upscale_pairs(generator: Any, pairs: Sequence[Pair]) -> Pixels:
     """SR of pairs whose LR images have one shape: uint8 [N, H, W, 3]."""
     lr = np.stack([to_unit(pair.lr) for pair in pairs])
-    signed = np.asarray(generator(lr, training=False), dtype=np.float32)
+    scale = pairs[0].hr.shape[0] // pairs[0].lr.shape[0]
+    signed = np.asarray(upscale_rgb(generator, lr, scale), dtype=np.float32)
     return to_uint8((signed + 1.0) * 0.5)
 
 

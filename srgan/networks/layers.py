@@ -37,7 +37,7 @@ class PixelShuffle(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="srgan")
 class BicubicUpsampling(layers.Layer):
-    """[N, H, W, C] to [N, s*H, s*W, C] by Keys' cubic (a=-0.5), as Pillow's BICUBIC enlarges.
+    """:func:`bicubic` as a layer: [N, H, W, C] to [N, s*H, s*W, C].
 
     Always in float32: rounding to bfloat16 here would cost more than the network gains.
     """
@@ -47,12 +47,7 @@ class BicubicUpsampling(layers.Layer):
         self.factor = factor
 
     def call(self, inputs: Any) -> Any:
-        # keras.ops.image.resize compares the size in Python, so a graph for any H and W cannot be
-        # traced through it. A convolution gives the same pixels: one channel a phase, and at the
-        # border the weights that fell inside are scaled to sum to one.
-        kernel = _bicubic_phases(self.factor, inputs.shape[-1])
-        inside = ops.conv(ops.ones_like(inputs[:1]), kernel, padding="same")
-        return ops.depth_to_space(ops.conv(inputs, kernel, padding="same") / inside, self.factor)
+        return bicubic(inputs, self.factor)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, channels = input_shape
@@ -60,6 +55,16 @@ class BicubicUpsampling(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
+
+
+def bicubic(images: Any, factor: int) -> Any:
+    """Float images [N, H, W, C] enlarged by Keys' cubic (a=-0.5), as Pillow's BICUBIC does it."""
+    # keras.ops.image.resize compares the size in Python, so a graph for any H and W cannot be
+    # traced through it. A convolution gives the same pixels: one channel a phase, and at the
+    # border the weights that fell inside are scaled to sum to one.
+    kernel = _bicubic_phases(factor, images.shape[-1])
+    inside = ops.conv(ops.ones_like(images[:1]), kernel, padding="same")
+    return ops.depth_to_space(ops.conv(images, kernel, padding="same") / inside, factor)
 
 
 def _bicubic_phases(factor: int, channels: int) -> NDArray[np.float32]:

@@ -1,28 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
-from srgan.checkpoints import load_generator, save_generator
-from srgan.errors import ModelError
 from srgan.images import resize, to_uint8
 from srgan.network_config import DiscriminatorConfig, GeneratorConfig
 from srgan.networks.discriminator import build_discriminator
-from srgan.networks.features import (
-    VggWeights,
-    build_features,
-    layer_names,
-    load_vgg,
-    vgg_preprocess,
-)
 from srgan.networks.generator import build_generator
+from srgan.networks.luma import to_luma, upscale_rgb
+from srgan.networks.spectral import SpectralDense
 from tests.srgan.pairs import scene
-from tests.support import shared_data
 
 
 def small(**changes: Any) -> GeneratorConfig:
@@ -80,47 +73,96 @@ def test_the_discriminator_has_the_paper_s_number_of_parameters() -> None:
     assert model(np.zeros((2, 96, 96, 3), np.float32)).shape == (2, 1)
 
 
-def test_a_pooling_discriminator_takes_any_size() -> None:
-    model = build_discriminator(DiscriminatorConfig(filters=4, head="pool"), 96)
-    for size in (32, 47):
-        assert model(np.zeros((1, size, size, 3), np.float32)).shape == (1, 1)
-
-
-SWITCHES = [
-    {"architecture": name, "upsample": upsample, "norm": norm, "base": base}
-    for name in ("faces", "srresnet", "edsr")
-    for upsample in ("transpose", "subpixel", "resize", "shuffle")
-    for norm, base in (("batch", "none"), ("none", "bicubic"))
-]
-
-
-@pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: "-".join(s.values()))
-def test_every_combination_upscales_any_size_and_survives_its_file(
-    switches: dict[str, str], tmp_path: Path
-) -> None:
-    model = build_generator(small(**switches))
-    lr = np.random.default_rng(0).random((2, 7, 11, 3), np.float32)
+def test_rrdb_has_the_reference_s_number_of_parameters() -> None:
+    """Wang et al. 2018 with 23 blocks, width 64, growth 32: 16,697,987 in the authors' code."""
+    dense = sum(conv(64 + 32 * i, 32, 3) for i in range(4)) + conv(64 + 32 * 4, 64, 3)
+    around = conv(3, 64, 3) + conv(64, 64, 3) + 2 * conv(64, 64, 3) + conv(64, 64, 3)
+    expected = 23 * 3 * dense + around + conv(64, 3, 3)
+    model = build_generator(GeneratorConfig(architecture="rrdb"))
+    assert model.count_params() == expected == 16_697_987
+    # Twenty-three blocks of 1.2 times their input each must not start as noise far out of range.
+    lr = scene(2, 16)[None].astype(np.float32) / 255
     sr = np.asarray(model(lr, training=False))
-    assert sr.shape == (2, 28, 44, 3)
-    assert sr.dtype == np.float32
-    if switches["base"] == "none":
-        assert np.abs(sr).max() <= 1
-    save_generator(model, tmp_path / "generator.keras")
-    again = load_generator(tmp_path / "generator.keras")
-    np.testing.assert_array_equal(np.asarray(again(lr, training=False)), sr)
-    assert not any(isinstance(layer, keras.layers.Lambda) for layer in model.layers)
+    assert sr.shape == (1, 64, 64, 3)
+    assert 0.01 < sr.std() < 1
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
-@pytest.mark.parametrize("upsample", ["subpixel", "shuffle"])
-def test_every_scale(scale: int, upsample: str) -> None:
-    model = build_generator(small(scale=scale, upsample=upsample))
-    assert model(np.zeros((1, 5, 4, 3), np.float32)).shape == (1, 5 * scale, 4 * scale, 3)
+def test_dense_blocks_start_ten_times_smaller() -> None:
+    config = small(architecture="rrdb", filters=32, growth=16, blocks=1)
+    model = build_generator(config)
+    kernel = model.get_layer("block1_dense2_conv3").get_weights()[0]
+    assert kernel.shape == (3, 3, 64, 16)
+    assert kernel.std() == pytest.approx(0.1 * (2 / (9 * 64)) ** 0.5, rel=0.05)
 
 
-def test_one_channel() -> None:
-    model = build_generator(small(channels=1))
-    assert model(np.zeros((1, 5, 4, 1), np.float32)).shape == (1, 20, 16, 1)
+def test_the_output_is_the_architecture_s_own() -> None:
+    for name, base, last in (
+        ("faces", "none", "tanh"),
+        ("srresnet", "none", "tanh"),
+        ("rrdb", "none", "linear"),
+    ):
+        layer = build_generator(small(architecture=name, base=base)).get_layer("sr")
+        assert layer.activation.__name__ == last
+
+
+@pytest.mark.parametrize("head", ["dense", "pool"])
+@pytest.mark.parametrize("spectral", [False, True], ids=["plain", "spectral"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_discriminator_takes_its_crop(
+    head: str, spectral: bool, norm: str, channels: int
+) -> None:
+    config = DiscriminatorConfig.model_validate(
+        {"filters": 4, "head": head, "spectral": spectral, "norm": norm}
+    )
+    for size in (16, 47):
+        model = build_discriminator(config, size, channels)
+        images = np.random.default_rng(1).random((2, size, size, channels), np.float32)
+        logits = np.asarray(model(images, training=False))
+        assert logits.shape == (2, 1)
+        again = keras.Model.from_config(model.get_config())
+        again.set_weights(model.get_weights())
+        np.testing.assert_array_equal(np.asarray(again(images, training=False)), logits)
+    if head == "pool":
+        assert model(np.zeros((1, 33, 20, channels), np.float32)).shape == (1, 1)
+
+
+def test_spectral_normalisation_brings_every_kernel_to_one() -> None:
+    """Miyato et al. 2018: after some iterations the largest singular value is 1 (by NumPy's SVD),
+    however large the kernel itself is, which training alone changes."""
+    model = build_discriminator(DiscriminatorConfig(filters=4, spectral=True, norm="none"), 16)
+    for layer in model.layers:
+        if layer.trainable_weights:
+            layer.kernel.assign(layer.kernel * 7.0)
+    kernels = [w.numpy() for w in model.trainable_weights]
+    images = np.random.default_rng(1).random((2, 16, 16, 3), np.float32)
+    forward = tf.function(lambda: model(images, training=True))
+    for _ in range(100):
+        forward()
+    spectral = [layer for layer in model.layers if hasattr(layer, "spectral_u")]
+    assert len(spectral) == 10
+    for layer in spectral:
+        kernel = layer.kernel.numpy().reshape(-1, layer.kernel.shape[-1])
+        largest = np.linalg.svd(kernel, compute_uv=False)[0]
+        effective = np.asarray(layer.normalised_kernel(training=False)).reshape(kernel.shape)
+        np.testing.assert_allclose(effective, kernel / largest, rtol=0.02, atol=1e-4)
+    for before, now in zip(kernels, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(now.numpy(), before)
+
+
+def test_the_gradient_passes_through_the_singular_value() -> None:
+    """A longer kernel is the same layer: the gradient along the kernel is zero."""
+    layer = SpectralDense(5)
+    x = tf.constant(np.random.default_rng(2).normal(size=(3, 4)).astype(np.float32))
+    for _ in range(50):
+        layer(x, training=True)
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(tf.sin(layer(x, training=False)))
+    gradient = tape.gradient(y, layer.kernel.value).numpy()
+    kernel = layer.kernel.numpy()
+    cosine = (gradient * kernel).sum() / np.linalg.norm(gradient) / np.linalg.norm(kernel)
+    assert abs(cosine) < 1e-3
+    assert np.linalg.norm(gradient) > 1e-3
 
 
 def test_over_the_bicubic_image_step_zero_is_bicubic() -> None:
@@ -133,6 +175,31 @@ def test_over_the_bicubic_image_step_zero_is_bicubic() -> None:
     assert np.mean(np.abs(ours.astype(int) - pillow) > 1) < 0.01
 
 
+def test_luma_is_bt_601_at_full_range() -> None:
+    colours = np.float32([[[[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.3, 0.3, 0.3], [-1, -1, -1]]]])
+    luma = np.asarray(to_luma(tf.constant(colours))).ravel()
+    np.testing.assert_allclose(luma, [0.299, 0.587, 0.114, 0.3, -1], rtol=1e-6)
+
+
+def test_a_grey_generator_brings_the_luma_and_the_bicubic_image_the_colour() -> None:
+    """Against Pillow's own YCbCr, whose Y is replaced by the network's."""
+    generator = build_generator(small(channels=1, base="none", norm="none"))
+    lr = resize(scene(3, 48), 12, 12)
+    unit = lr[None].astype(np.float32) / 255
+    signed = np.asarray(upscale_rgb(generator, unit, 4))
+    assert signed.shape == (1, 48, 48, 3)
+    network = np.asarray(generator(np.asarray(to_luma(tf.constant(unit))), training=False))
+    np.testing.assert_allclose(np.asarray(to_luma(tf.constant(signed))), network, atol=1e-5)
+
+    large = Image.fromarray(resize(lr, 48, 48)).convert("YCbCr")
+    y = Image.fromarray(to_uint8((network[0, ..., 0] + 1) / 2))
+    expected = Image.merge("YCbCr", [y, *large.split()[1:]]).convert("RGB")
+    difference = np.abs(to_uint8((signed[0] + 1) / 2).astype(int) - np.asarray(expected))
+    # Pillow rounds Y, Cb and Cr to whole levels, and the bicubic image between its two passes.
+    assert difference.max() <= 6
+    assert difference.mean() < 1
+
+
 @pytest.fixture
 def bfloat16() -> Iterator[None]:
     before = keras.mixed_precision.dtype_policy()
@@ -143,78 +210,17 @@ def bfloat16() -> Iterator[None]:
 
 @pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("upsample", ["subpixel", "shuffle"])
-def test_mixed_precision_leaves_images_and_logits_in_float32(upsample: str) -> None:
+@pytest.mark.parametrize("spectral", [False, True], ids=["plain", "spectral"])
+def test_mixed_precision_leaves_images_and_logits_in_float32(upsample: str, spectral: bool) -> None:
     generator = build_generator(small(upsample=upsample, base="bicubic"))
-    discriminator = build_discriminator(DiscriminatorConfig(filters=4, head="pool"), 32)
+    discriminator = build_discriminator(
+        DiscriminatorConfig(filters=4, head="pool", spectral=spectral), 32
+    )
     sr = generator(np.zeros((1, 8, 8, 3), np.float32))
     assert keras.backend.standardize_dtype(sr.dtype) == "float32"
     assert keras.backend.standardize_dtype(discriminator(sr).dtype) == "float32"
     assert generator.get_layer("block1_conv1").compute_dtype == "bfloat16"
-
-
-def seeded_vgg(network: str, depth: int) -> VggWeights:
-    """Weights of the right shapes for the first ``depth`` convolutions."""
-    rng = np.random.default_rng(5)
-    kernels, inputs = {}, 3
-    for name in layer_names(network)[:depth]:  # type: ignore[arg-type]
-        outputs = 4 * int(name[4])
-        kernel = rng.normal(0, (2 / (9 * inputs)) ** 0.5, (3, 3, inputs, outputs))
-        kernels[name] = (kernel.astype(np.float32), np.zeros(outputs, np.float32))
-        inputs = outputs
-    return VggWeights(network, "caffe", kernels, (), "seeded.npz")  # type: ignore[arg-type]
-
-
-def test_a_depth_that_the_file_lacks_is_one_clear_error() -> None:
-    with pytest.raises(ModelError) as caught:
-        build_features(seeded_vgg("vgg19", 5), ("conv5_4",))
-    assert "seeded.npz: has no conv3_2, which conv5_4 needs (it reaches to conv3_1)" in str(
-        caught.value
-    )
-
-
-def test_features_shrink_by_two_with_each_block() -> None:
-    model = build_features(seeded_vgg("vgg16", 13), ("conv1_2", "conv3_3", "conv5_3"))
-    shapes = [tuple(f.shape) for f in model(np.zeros((1, 32, 32, 3), np.float32))]
-    assert shapes == [(1, 32, 32, 4), (1, 8, 8, 12), (1, 2, 2, 20)]
-    assert not model.trainable_variables
-
-
-def test_preprocessing_is_that_of_the_weights() -> None:
-    white = np.ones((1, 1, 1, 3), np.float32)
-    caffe = np.asarray(vgg_preprocess(white, "caffe")).ravel()
-    np.testing.assert_allclose(caffe, [255 - 103.939, 255 - 116.779, 255 - 123.68], rtol=1e-5)
-    red = np.float32([[[[1, -1, -1]]]])
-    assert np.asarray(vgg_preprocess(red, "caffe")).ravel()[2] == pytest.approx(255 - 123.68)
-    torch = np.asarray(vgg_preprocess(white, "torch")).ravel()
-    np.testing.assert_allclose(
-        torch, [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize("network", ["vgg16", "vgg19"])
-def test_real_weights_load_from_their_folder(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SRGAN_WEIGHTS", str(shared_data() / "weights"))
-    weights = load_vgg(network, "folder")
-    reach = list(weights.kernels)
-    assert reach == layer_names(network)[: 13 if network == "vgg16" else 5]
-    assert len(weights.heads) == (5 if network == "vgg16" else 0)
-    features = build_features(weights, (reach[1],))
-    # Edges excite the second convolution, a flat picture hardly does.
-    flat = np.full((1, 32, 32, 3), 0.1, np.float32)
-    busy = scene(1, 32)[None].astype(np.float32) / 127.5 - 1
-    spread = [
-        float(np.std(features(vgg_preprocess(x, weights.convention))[0, 4:-4, 4:-4]))
-        if not isinstance(features(vgg_preprocess(x, weights.convention)), list)
-        else float(np.std(features(vgg_preprocess(x, weights.convention))[0][0, 4:-4, 4:-4]))
-        for x in (flat, busy)
-    ]
-    assert spread[1] > spread[0]
-
-
-def test_without_weights_the_error_says_where_to_put_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SRGAN_WEIGHTS", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ModelError, match=r"vgg16_conv_lpips\.npz.*SRGAN_WEIGHTS"):
-        load_vgg("vgg16", "folder")
+    assert discriminator.get_layer("conv3").compute_dtype == "bfloat16"
+    assert {w.dtype for w in discriminator.weights} == {"float32"}
+    no_base = build_generator(small(upsample=upsample, base="none"))
+    assert no_base.get_layer("to_image").compute_dtype == "float32"
