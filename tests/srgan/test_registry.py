@@ -255,6 +255,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     command += ["--workers=1", f"--backend-store-uri=sqlite:///{tmp_path}/server/mlflow.db"]
     command += [f"--artifacts-destination={tmp_path}/server/artifacts"]
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     environment.pop("MLFLOW_TRACKING_URI", None)
     with (tmp_path / "server" / "log").open("wb") as log:
         process = subprocess.Popen(
