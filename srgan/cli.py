@@ -45,7 +45,8 @@ def train(
         float | None, typer.Option(min=0, help="Time budget; 0: by steps.")
     ] = None,
     initial: Annotated[
-        str | None, typer.Option(help="Start from champion, models:/NAME/N or a .keras file.")
+        str | None,
+        typer.Option(help="Start from champion, models:/NAME/N, faces-x4 or a .keras file."),
     ] = None,
     new: Annotated[
         bool, typer.Option("--new", help="A run of its own where one with these settings exists.")

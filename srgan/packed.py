@@ -86,9 +86,20 @@ def load_packed(folder: Path) -> ExportedModel:
 
 
 def packed_generator(folder: Path) -> keras.Model:
-    """The Keras model in ``folder``, verified, in float32: what fine-tuning starts from."""
+    """The Keras model in ``folder``, verified, in float32."""
     _verify(folder)
     return _generator(folder)
+
+
+def as_keras_file(folder: Path, cache: Path) -> Path:
+    """The model as ``<cache>/<sha256>.keras``, for fine-tuning; written where it is not there."""
+    from srgan.checkpoints import save_generator
+
+    _verify(folder)
+    path = cache / f"{storage.sha256_of(str(folder / SUMS))}.keras"
+    if not path.is_file():
+        save_generator(_generator(folder), path)
+    return path
 
 
 def _generator(folder: Path) -> keras.Model:

@@ -64,8 +64,8 @@ def train_step(
 ) -> TrainResult:
     """Train on the datasets at these places and track the run in MLflow.
 
-    ``initial`` is a registered model (``champion``, ``models:/…``), the folder of an exported
-    one, or a ``.keras`` file. ``evaluated`` says that the evaluation follows: what it needs is
+    ``initial`` is a registered model (``champion``, ``models:/…``), a packaged one by its name,
+    the folder of an exported one, or a ``.keras`` file. ``evaluated`` says that the evaluation follows: what it needs is
     checked before the training, not after.
     """
     from srgan.mlflow_store import check_connection
@@ -335,8 +335,15 @@ def _initial_generator(
             raise ModelError(f"{path}: no such file; give a .keras file or a registered model")
         return path.absolute(), f"{path.name} {storage.sha256_of(str(path))[:12]}"
     from srgan.export import weights_digest
+    from srgan.packed import as_keras_file, is_packed
     from srgan.registry import find_version, load_version, resolve_model
+    from srgan.shipped import shipped_folder, shipped_names
 
+    packed = shipped_folder() / reference if reference in shipped_names() else path
+    if is_packed(packed):
+        start_tensorflow()
+        file = as_keras_file(packed, workspace.cache / "models")
+        return file, f"{packed.name} {file.stem[:12]}"
     if path.is_dir():
         folder = resolve_model(reference, workspace).folder
         return folder / "generator.keras", f"{path.name} {weights_digest(folder)[:12]}"

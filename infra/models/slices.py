@@ -45,5 +45,6 @@ class TimeSlice:
             )
         if self._minutes and not self._asked and now - self._began >= 60 * self._minutes:
             self._asked = True
+            self._say(f"the {self._minutes:g} minutes of this piece are over")
             # The trainer's own handler: it finishes the step, saves and raises.
             signal.raise_signal(signal.SIGTERM)
