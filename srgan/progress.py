@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
     from srgan.config import RunConfig
 
+TITLES: Mapping[Stage, str] = {"pretrain": "pre-training", "gan": "GAN"}
+_SHOWN = (
+    (("g/content", "content"), ("g/adversarial", "adversarial")),
+    (("d/real", "D on HR"), ("d/fake", "on SR")),
+)
+
 
 @dataclass(frozen=True)
 class TrainProgress:
@@ -73,51 +79,88 @@ class TrainingBar(LiveBars):
     """A Rich bar per stage: steps, images/s, input wait, losses, ETA; plain lines without a tty."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         super().__init__(
             Progress(
                 TextColumn("{task.description:<12}"),
-                BarColumn(bar_width=28),
-                MofNCompleteColumn(),
+                BarColumn(bar_width=22),
+                TextColumn("{task.fields[steps]:>13}", style="progress.download"),
                 TextColumn("{task.fields[detail]}"),
                 console=console,
                 disable=not console.is_terminal,
             )
         )
         self._console = console
-        self._tasks: dict[str, TaskID] = {}
-        self._printed = -1.0
+        self._tasks: dict[Stage, TaskID] = {}
+        self._printed: tuple[Stage, int] | None = None
 
     def __call__(self, progress: TrainProgress) -> None:
-        name = "pre-training" if progress.stage == "pretrain" else "GAN"
-        detail = describe(progress)
         if not self._console.is_terminal:
-            # A log file wants a line now and then, not a bar.
-            tenth = progress.step * 10 // max(1, progress.steps)
-            key = tenth + 100.0 * (progress.stage == "gan")
-            if key != self._printed:
-                self._printed = key
-                self._console.print(f"{name} {progress.step}/{progress.steps}  {detail}")
+            self._print(progress)
             return
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, detail="")
+        if progress.stage not in self._tasks:
+            self._end_others()
+            self._tasks[progress.stage] = self._progress.add_task(
+                TITLES[progress.stage], steps="", detail=""
+            )
         self._progress.update(
-            self._tasks[name], completed=progress.step, total=progress.steps, detail=detail
+            self._tasks[progress.stage],
+            completed=progress.step,
+            total=progress.steps,
+            steps=f"{progress.step:,}/{progress.steps:,}",
+            detail="\n".join([_pace(progress), *_loss_lines(progress)]),
         )
+
+    def _print(self, progress: TrainProgress) -> None:
+        """A log file wants a line now and then, not a bar."""
+        due = progress.stage, progress.step * 10 // max(1, progress.steps)
+        if due != self._printed:
+            self._printed = due
+            self._console.print(
+                f"{TITLES[progress.stage]} {progress.step:,}/{progress.steps:,}  "
+                f"{describe(progress)}",
+                soft_wrap=True,
+                highlight=False,
+            )
+
+    def _end_others(self) -> None:
+        for task in self._progress.tasks:
+            passed = _clock(task.elapsed or 0.0)
+            self._progress.update(task.id, detail=f"[green]done in {passed}[/]")
+            self._progress.stop_task(task.id)
 
 
 def describe(progress: TrainProgress) -> str:
-    """``118 img/s  wait 1%  g/content 0.0191  ETA 3:20``."""
-    minutes, seconds = divmod(round(progress.eta_seconds), 60)
-    shown = ("g/content", "g/adversarial", "d/real", "d/fake")
-    losses = "  ".join(
-        f"{name} {progress.losses[name]:.4f}" for name in shown if name in progress.losses
-    )
+    """``118 img/s  wait 1%  ETA 3:20  content 0.0191``."""
+    return "  ".join([_pace(progress), *_loss_lines(progress)])
+
+
+def _pace(progress: TrainProgress) -> str:
     return (
-        f"{progress.images_per_second:.0f} img/s  wait {progress.input_wait:.0%}  {losses}  "
-        f"ETA {minutes}:{seconds:02d}"
+        f"{progress.images_per_second:.0f} img/s  wait {progress.input_wait:.0%}  "
+        f"ETA {_clock(progress.eta_seconds)}"
     )
+
+
+def _loss_lines(progress: TrainProgress) -> list[str]:
+    """The generator's losses, and below them what the discriminator loses on HR and on SR."""
+    lines = [
+        "  ".join(
+            f"{label} {progress.losses[name]:.4f}"
+            for name, label in part
+            if name in progress.losses
+        )
+        for part in _SHOWN
+    ]
+    return [line for line in lines if line]
+
+
+def _clock(seconds: float) -> str:
+    """``3:20``, ``1:03:20``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class CountBar(LiveBars):

@@ -12,6 +12,7 @@ import numpy as np
 from srgan.config import RunConfig
 from srgan.data import Pair, PairSource, batches_of_equal_shape
 from srgan.errors import DatasetError, ModelError
+from srgan.examples import choose_examples
 from srgan.images import Pixels, to_uint8, to_unit
 from srgan.lpips import load_lpips_alex
 from srgan.metrics import psnr_y
@@ -56,7 +57,7 @@ class Validator:
             source = PairSource(datasets, "train", cache=cache)
             self._pairs = []
             self.notes.append("not validated while training: the val split is empty")
-        self.examples: list[Pair] = source.first(_EXAMPLES)
+        self.examples: list[Pair] = choose_examples(source, _EXAMPLES)
 
     def measure(self, generator: Any) -> dict[str, float]:
         """Means over the images: ``psnr_y``, and ``lpips_alex`` where its weights are at hand."""
