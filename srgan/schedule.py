@@ -11,17 +11,24 @@ UNMEASURED_STEPS = 5
 MEASURED_STEPS = 50
 # A cosine that ends at zero wastes its last steps.
 _FLOOR = 0.01
+_QUARTERS = (0.25, 0.5, 0.75)
 
 
 def learning_rate(stage: StageConfig, step: int, steps: int) -> float:
-    """Rate of ``step`` (from 0) of ``steps``: linear warm-up, then constant or half a cosine."""
+    """Rate of ``step`` (from 0) of ``steps``: linear warm-up, then as ``stage.decay`` says.
+
+    Drops are at shares of all steps, so that a plan of a paper keeps its form at any length.
+    """
     if step < stage.warmup_steps:
         return stage.learning_rate * (step + 1) / stage.warmup_steps
     if stage.decay == "constant":
         return stage.learning_rate
-    done = (step - stage.warmup_steps) / max(1, steps - stage.warmup_steps)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-    return stage.learning_rate * (_FLOOR + (1.0 - _FLOOR) * cosine)
+    if stage.decay == "cosine":
+        done = (step - stage.warmup_steps) / max(1, steps - stage.warmup_steps)
+        cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+        return stage.learning_rate * (_FLOOR + (1.0 - _FLOOR) * cosine)
+    drops, factor = (_QUARTERS, 0.5) if stage.decay == "halve" else (stage.drops, stage.drop_factor)
+    return stage.learning_rate * factor ** sum(step >= drop * steps for drop in drops)
 
 
 def steps_for_budget(seconds_left: float, seconds_per_step: float, done: int, most: int) -> int:

@@ -21,9 +21,13 @@ class StageConfig(Frozen):
     hr_crop: int = Field(96, ge=16, description="Side of the random HR crop in pixels.")
     learning_rate: float = Field(1e-4, gt=0, le=1)
     warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
-    decay: Literal["constant", "cosine", "halve"] = Field(
+    decay: Literal["constant", "cosine", "halve", "drops"] = Field(
         "constant", description="After the warm-up; 'halve': half after each quarter of the steps."
     )
+    drops: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (), description="With decay 'drops': the shares of the steps after which the rate falls."
+    )
+    drop_factor: float = Field(0.5, gt=0, lt=1, description="What it falls to each time.")
     content: dict[ContentLoss, Annotated[float, Field(gt=0)]] = Field(
         default={"mse": 1.0}, description="Content losses and their weights."
     )
