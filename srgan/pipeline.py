@@ -65,8 +65,8 @@ def train_step(
     """Train on the datasets at these places and track the run in MLflow.
 
     ``initial`` is a registered model (``champion``, ``models:/…``), a packaged one by its name,
-    the folder of an exported one, or a ``.keras`` file. ``evaluated`` says that the evaluation follows: what it needs is
-    checked before the training, not after.
+    the folder of an exported one, or a ``.keras`` file. ``evaluated`` says that the evaluation
+    follows: what it needs is checked before the training, not after.
     """
     from srgan.mlflow_store import check_connection
 

@@ -60,8 +60,13 @@ def test_a_model_that_could_not_be_measured_is_not_trained(tmp_path: Path) -> No
 def test_an_unknown_model_lists_what_there_is(tmp_path: Path) -> None:
     photo = tmp_path / "small.png"
     Image.fromarray(scene(2, 16)).save(photo)
-    done = srgan("upscale", str(photo), str(tmp_path / "large.png"))
+    large = str(tmp_path / "large.png")
+    done = srgan("upscale", str(photo), large, "--model", "champion")
     assert_one_line(done, "no model 'champion'", "no model is registered", "srgan train")
+    done = srgan("upscale", str(photo), large, "--model", "best")
+    assert_one_line(done, "no model 'best'", "models:/<name>/<version>", "a .keras file")
+    done = srgan("upscale", str(photo), large, "--scale", "2")
+    assert_one_line(done, "has no champion of scale 2", "enlarges 4 times")
     done = srgan("upscale", str(tmp_path / "gone.png"), str(tmp_path / "large.png"))
     assert_one_line(done, "gone.png: no such file or folder")
 
