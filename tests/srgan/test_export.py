@@ -13,6 +13,7 @@ from srgan.errors import ModelError
 from srgan.export import SAVED_MODEL, export_model, load_exported
 from srgan.network_config import GeneratorConfig
 from srgan.networks.generator import build_generator
+from srgan.networks.luma import upscale_rgb
 from tests.srgan.tiny import publish_model, reference, tiny_generator
 
 
@@ -76,19 +77,26 @@ def test_mixed_precision_is_exported_in_float32(tmp_path: Path) -> None:
     assert "mixed_bfloat16" in {layer.dtype_policy.name for layer in mixed.layers}
 
 
-def test_a_grey_generator_upscales_each_channel(tmp_path: Path) -> None:
+def test_a_grey_generator_upscales_the_luma_of_colour_pictures(tmp_path: Path) -> None:
     grey = tiny_generator(channels=1)
     export_model(grey, tmp_path / "model")
+    model = load_exported(tmp_path / "model", unverified=True)
     batch = pixels(2, 6, 9)
-    got = load_exported(tmp_path / "model", unverified=True)(batch)
-    expected = [reference(grey, batch[..., c : c + 1])[..., 0] for c in range(3)]
-    np.testing.assert_array_equal(got, np.stack(expected, -1))
+    got = model(batch)
+    assert got.shape == (2, 24, 36, 3)
+    signed = np.asarray(upscale_rgb(grey, batch / np.float32(255), 4))
+    expected = np.rint(np.clip((signed + 1) / 2, 0, 1) * 255)
+    np.testing.assert_allclose(got, expected, atol=1)
+    # A grey picture stays grey, and is what the network makes of it.
+    picture = batch[..., :1]
+    got = model(np.repeat(picture, 3, axis=-1)).astype(int)
+    np.testing.assert_allclose(got, np.repeat(reference(grey, picture), 3, axis=-1), atol=1)
 
 
-@pytest.mark.parametrize("architecture", ["faces", "srresnet", "edsr"])
+@pytest.mark.parametrize("architecture", ["faces", "srresnet", "edsr", "rrdb"])
 def test_our_generators_export(tmp_path: Path, architecture: str) -> None:
     config = GeneratorConfig.model_validate(
-        {"architecture": architecture, "filters": 8, "blocks": 1, "scale": 2}
+        {"architecture": architecture, "filters": 8, "growth": 4, "blocks": 1, "scale": 2}
     )
     generator = build_generator(config)
     export_model(generator, tmp_path / "model")
