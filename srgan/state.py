@@ -11,6 +11,7 @@ import tensorflow as tf
 from srgan.config import RunConfig
 from srgan.networks.discriminator import build_discriminator
 from srgan.networks.generator import build_generator
+from srgan.optimizers import make_optimizer
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def create_state(config: RunConfig, strategy: tf.distribute.Strategy) -> TrainSt
             config.discriminator, config.gan.hr_crop, config.generator.channels
         )
         clip = config.trainer.clip_norm / strategy.num_replicas_in_sync
-        generator_optimizer = _adam(clip or None)
-        discriminator_optimizer = _adam(None)
+        generator_optimizer = make_optimizer(config.trainer.optimizer, clip or None)
+        discriminator_optimizer = make_optimizer("adam", None)
         generator_optimizer.build(generator.trainable_variables)
         discriminator_optimizer.build(discriminator.trainable_variables)
     return TrainState(
@@ -58,11 +59,3 @@ def reset_optimizers(state: TrainState) -> None:
 def average_decay(step: int, most: float) -> float:
     """Decay of the moving average at ``step``: short at first, or step 0 would weigh for long."""
     return min(most, (1.0 + step) / (10.0 + step))
-
-
-def _adam(clip: float | None) -> Any:
-    # beta_1 0.9 as in the paper, section 3.2.
-    adam = keras.optimizers.Adam(1e-4, beta_1=0.9, beta_2=0.999, global_clipnorm=clip)
-    if keras.mixed_precision.dtype_policy().name == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(adam)
-    return adam

@@ -96,6 +96,9 @@ class TrainerConfig(Frozen):
         "auto", description="'auto': on one GPU, where it is faster; off elsewhere."
     )
     ema_decay: float = Field(0.999, ge=0, lt=1, description="0: no moving average.")
+    optimizer: Literal["adam", "muon"] = Field(
+        "adam", description="Of the generator; 'muon' learns in half the steps without norm."
+    )
     clip_norm: float = Field(1.0, ge=0, description="Global gradient norm of G; 0: no clipping.")
     cpu_devices: int = Field(
         0, ge=0, le=64, description="Logical CPU devices to mirror over; 0: GPUs, else one CPU."
