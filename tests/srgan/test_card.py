@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from srgan.card import CARD, CARD_TEXT, ModelCard, make_card, read_card, write_card
+from srgan.card import (
+    CARD,
+    CARD_TEXT,
+    ModelCard,
+    card_text,
+    make_card,
+    read_card,
+    write_card,
+)
 from srgan.config import RunConfig, parse
 from srgan.errors import ModelError
 from srgan.records import Dataset
-from tests.srgan.pairs import make_dataset, scene
+from tests.srgan.pairs import make_dataset, make_training_dataset, scene
 from tests.srgan.tiny import evaluation_of
 
 
@@ -95,3 +103,30 @@ def test_a_damaged_card_is_one_line(card: ModelCard, tmp_path: Path) -> None:
     (tmp_path / CARD).write_text(json.dumps(tree), "utf-8")
     with pytest.raises(ModelError, match=r"damaged model card: scale: .* \(got 0\)"):
         read_card(tmp_path)
+
+
+def test_where_a_model_comes_from_is_in_the_readable_card(
+    card: ModelCard, dataset: Dataset
+) -> None:
+    told = card.model_copy(
+        update={
+            "title": "Faces x4",
+            "training": {"Time": "3.0 hours in float32", "Hardware": "2 cores"},
+            "data_terms": ("Press photos, for research.",),
+        }
+    )
+    text = card_text(told)
+    assert text.startswith("# Faces x4\n")
+    assert card_text(card).startswith("# Face super-resolution x4\n")
+    assert "* Steps of gan: 7\n* Time: 3.0 hours in float32\n* Hardware: 2 cores\n" in text
+    assert "## Data\n\nPress photos, for research.\n\n| dataset" in text
+
+
+def test_a_realistic_degradation_is_told_with_its_strength(tmp_path: Path) -> None:
+    settings = {"degradation": "realistic", "hr_size": 64, "crop": "none"}
+    real = make_training_dataset(tmp_path / "real-000000000000", train=1, settings=settings)
+    card = make_card(RunConfig(), [real], None, run_id="run-3", steps={})
+    assert card.datasets[0].degradation == (
+        "realistic x4, 64 to 16 px (blur 0.2-1.8 px, noise 1-12 grey levels, JPEG 40-95; then "
+        "blur 0.2-1 px, noise 1-8 grey levels, JPEG 50-95)"
+    )
