@@ -105,9 +105,7 @@ def test_a_damaged_card_is_one_line(card: ModelCard, tmp_path: Path) -> None:
         read_card(tmp_path)
 
 
-def test_where_a_model_comes_from_is_in_the_readable_card(
-    card: ModelCard, dataset: Dataset
-) -> None:
+def test_where_a_model_comes_from_is_in_the_readable_card(card: ModelCard) -> None:
     told = card.model_copy(
         update={
             "title": "Faces x4",
