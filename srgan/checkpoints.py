@@ -1,107 +1,154 @@
-"""One checkpoint object that holds all of a run's state, so that continuing is free."""
+"""Checkpoints: all of a run's state in one folder each, so that continuing is free."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
+from pydantic import ValidationError
 
 from srgan.errors import TrainingError
-from srgan.runs import STAGES, RunFolder, Stage
+from srgan.position import Position
 from srgan.state import TrainState
 from srgan.storage import delete_temporaries
 
-_UNPLANNED = -1
+_PREFIX, _UNFINISHED = "checkpoint-", ".unfinished-"
+_WEIGHTS, _POSITION = "state", "position.json"
 
-
-class Counters:
-    """Where a run is: kept in the checkpoint beside the networks.
-
-    ``stage`` is an index into ``STAGES`` (its length: finished), ``step`` the updates done in
-    that stage, ``planned`` the steps that each stage has (-1: not decided yet), ``seconds`` the
-    time spent in each, ``best`` the best validation figure of each (NaN: none).
-    """
-
-    def __init__(self) -> None:
-        count = len(STAGES)
-        self.stage = tf.Variable(0, dtype=tf.int64, name="stage")
-        self.step = tf.Variable(0, dtype=tf.int64, name="step")
-        self.planned = tf.Variable([_UNPLANNED] * count, dtype=tf.int64, name="planned")
-        self.seconds = tf.Variable([0.0] * count, dtype=tf.float64, name="seconds")
-        self.best = tf.Variable([float("nan")] * count, dtype=tf.float64, name="best")
-
-    def variables(self) -> dict[str, tf.Variable]:
-        return dict(vars(self))
-
-
-def planned_steps(counters: Counters, stage: Stage) -> int | None:
-    """Steps that ``stage`` has in all, once that is decided."""
-    steps = int(counters.planned.numpy()[STAGES.index(stage)])
-    return None if steps == _UNPLANNED else steps
-
-
-def set_item(variable: tf.Variable, stage: Stage, value: float) -> None:
-    """Change the entry of ``stage``."""
-    values = variable.numpy()
-    values[STAGES.index(stage)] = value
-    variable.assign(values)
-
-
-def get_item(variable: tf.Variable, stage: Stage) -> float:
-    """The entry of ``stage``."""
-    return float(variable.numpy()[STAGES.index(stage)])
+_logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Saves and restores a :class:`TrainState` with its :class:`Counters`; keeps the last few."""
+    """Saves and restores a :class:`TrainState` with its :class:`Position`; keeps the last few.
 
-    def __init__(self, folder: RunFolder, state: TrainState, counters: Counters, keep: int) -> None:
+    ``checkpoint-000007/`` holds TensorFlow's ``state.*`` (networks, their moving average, both
+    optimisers) and ``position.json``. It appears by a rename: whole or not at all.
+    """
+
+    def __init__(self, folder: Path, state: TrainState, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._networks = (state.generator, state.average, state.discriminator)
         self._checkpoint = tf.train.Checkpoint(
             generator=state.generator,
             discriminator=state.discriminator,
             average=state.average,
             generator_optimizer=state.generator_optimizer,
             discriminator_optimizer=state.discriminator_optimizer,
-            **counters.variables(),
         )
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(folder.checkpoints), max_to_keep=keep
-        )
-        self._number = 0
 
-    def restore(self) -> bool:
-        """Go back to the newest checkpoint; ``False`` when there is none.
+    def save(self, position: Position) -> None:
+        """Raises :class:`TrainingError` where there is no room; older checkpoints stay then."""
+        paths = self._paths()
+        number = _number(paths[-1]) + 1 if paths else 1
+        final = self._folder / f"{_PREFIX}{number:06d}"
+        temporary = self._folder / f"{_UNFINISHED}{number:06d}"
+        with writing(final):
+            for leftover in self._folder.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(leftover)
+            try:
+                temporary.mkdir(parents=True)
+                self._checkpoint.write(str(temporary / _WEIGHTS))
+                (temporary / _POSITION).write_text(position.model_dump_json(indent=1), "utf-8")
+                temporary.rename(final)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            for path in [*paths, final][: -self._keep]:
+                self._discard(path)
 
-        A checkpoint that a killed process left half written was never named by the manager.
+    def restore(self) -> Position | None:
+        """Go to the newest checkpoint that can be read; ``None`` when there is none at all.
+
+        Raises :class:`TrainingError` when there are some and none of them can be read.
         """
-        newest = self._manager.latest_checkpoint
-        if newest is None:
-            return False
-        try:
-            self._checkpoint.restore(newest).assert_existing_objects_matched()
-        except (AssertionError, tf.errors.OpError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise TrainingError(
-                f"{newest}: cannot be restored ({reason}); remove the run's folder, or start a run "
-                "of its own with --new"
-            ) from None
-        self._number = int(newest.rpartition("-")[2])
-        return True
+        return self._restore(lambda _: True)
 
-    def save(self) -> None:
-        self._number += 1
-        self._manager.save(checkpoint_number=self._number)
+    def go_back(self, accepted: Callable[[Position], bool]) -> Position | None:
+        """Go to the newest sound checkpoint whose position is ``accepted``; forget newer ones."""
+        return self._restore(accepted, sound=True)
+
+    def _restore(
+        self, accepted: Callable[[Position], bool], *, sound: bool = False
+    ) -> Position | None:
+        paths = self._paths()
+        reason = ""
+        for index in reversed(range(len(paths))):
+            try:
+                position = self._read(paths[index], accepted, sound)
+            except (AssertionError, OSError, ValueError, tf.errors.OpError) as error:
+                reason = " ".join(str(error).split())[:160]
+                _logger.warning(
+                    "%s: cannot be restored (%s); trying the one before", paths[index], reason
+                )
+                continue
+            if position is not None:
+                for newer in paths[index + 1 :]:
+                    self._discard(newer)
+                return position
+        if reason and not sound:
+            raise TrainingError(
+                f"{paths[-1]}: cannot be restored ({reason}), nor can an older one; remove the "
+                "run's folder, or start a run of its own with --new"
+            )
+        return None
+
+    def _read(
+        self, path: Path, accepted: Callable[[Position], bool], sound: bool
+    ) -> Position | None:
+        try:
+            position = Position.model_validate_json((path / _POSITION).read_bytes())
+        except ValidationError:
+            raise ValueError(f"{_POSITION} is not readable") from None
+        if not accepted(position):
+            return None
+        self._checkpoint.read(str(path / _WEIGHTS)).assert_existing_objects_matched()
+        return position if not sound or self._is_finite() else None
+
+    def _is_finite(self) -> bool:
+        return all(
+            np.isfinite(value).all() for net in self._networks for value in net.get_weights()
+        )
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{_PREFIX}*"), key=_number)
+
+    def _discard(self, path: Path) -> None:
+        # Renamed first: killed in the middle, it must not look like a checkpoint.
+        gone = path.with_name(path.name.replace(_PREFIX, _UNFINISHED))
+        shutil.rmtree(path.rename(gone))
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix(_PREFIX))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """One line where ``path`` cannot be written."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(
+            f"{path}: cannot be written ({reason}); make room, and the same command continues "
+            "from the checkpoint before"
+        ) from None
 
 
 def save_generator(model: keras.Model, path: Path) -> None:
     """A ``.keras`` file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    delete_temporaries(str(path.parent))
-    temporary = path.with_name(f".part-{path.name}")
-    model.save(temporary)
-    temporary.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        delete_temporaries(str(path.parent))
+        temporary = path.with_name(f".part-{path.name}")
+        model.save(temporary)
+        temporary.replace(path)
 
 
 def load_generator(path: Path) -> keras.Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from srgan.schedule import UNMEASURED_STEPS
@@ -60,3 +61,21 @@ class StepClock:
         waits = list(self._waits)[-len(self._steps) :] if self._steps else []
         total = sum(self._steps)
         return sum(waits) / total if total else 0.0
+
+
+class Chores:
+    """How long what comes between steps takes each time: validation, samples, checkpoints."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """The last time counts: the first one of a process also compiles."""
+        begun = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - begun
+
+    def seconds(self, name: str) -> float:
+        """0 before the first time."""
+        return self._seconds.get(name, 0.0)

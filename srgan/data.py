@@ -1,7 +1,8 @@
 """Training input: the batch of step *n* is a pure function of (datasets, seed, *n*).
 
-So a continued run sees the very batches that an uninterrupted one sees. Records are found by
-their offset in the shards, decoded once and kept in memory while they fit.
+So a continued run sees the very batches that an uninterrupted one sees, and each of several
+machines can prepare its own rows alone. Records are found by their offset in the shards, decoded
+once and kept in memory while they fit.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from srgan.errors import DatasetError
 from srgan.images import Pixels, decode, to_unit
 from srgan.records import (
     Dataset,
+    ShardInfo,
     Split,
     decode_example,
     frame_spans,
@@ -70,9 +72,7 @@ class PairSource:
         for dataset in datasets:
             names = _names(dataset) if held_out else {}
             for shard in dataset.shards(split):
-                verify_shard(dataset, shard)
-                place = storage.join(dataset.place, shard.name)
-                path = storage.local_copy(place, shard.sha256, cache)
+                path = _verified_shard(dataset, shard, cache)
                 with path.open("rb") as stream:
                     spans = [(path, *span) for span in frame_spans(stream)]
                 if held_out:
@@ -122,6 +122,20 @@ class PairSource:
         return [self[index] for index in range(min(count, len(self)))]
 
 
+def _verified_shard(dataset: Dataset, shard: ShardInfo, cache: Path) -> Path:
+    """A local file whose bytes have the shard's sha256; a remote one crosses the network once."""
+    place = storage.join(dataset.place, shard.name)
+    if storage.local_path(place) is not None:
+        verify_shard(dataset, shard)
+        return storage.local_copy(place, shard.sha256, cache)
+    path = storage.local_copy(place, shard.sha256, cache)
+    if storage.sha256_of(str(path)) != shard.sha256:
+        # It was whole when it was put there; since then the disk or somebody has changed it.
+        storage.delete(str(path))
+        path = storage.local_copy(place, shard.sha256, cache)
+    return path
+
+
 def _held_out(datasets: Sequence[Dataset], split: Split) -> set[str]:
     """sha256 and groups of the photos that some of several datasets hold out from ``split``."""
     if len(datasets) < 2 or split == "test":
@@ -144,56 +158,82 @@ def _names(dataset: Dataset) -> dict[str, list[tuple[str, str]]]:
     return names
 
 
-def sample_indices(step: int, batch: int, size: int, seed: int) -> list[int]:
+@dataclass(frozen=True)
+class BatchRecipe:
+    """How the batches of a stage are cut from the records.
+
+    ``attempt`` numbers the returns to an earlier checkpoint: each sees other batches, or what one
+    of them did would be done again.
+    """
+
+    batch: int
+    hr_crop: int
+    scale: int
+    flip: bool
+    rotate: bool
+    seed: int
+    attempt: int = 0
+
+    @property
+    def stream(self) -> tuple[int, int]:
+        return (self.seed, self.attempt)
+
+
+def sample_indices(step: int, recipe: BatchRecipe, size: int) -> list[int]:
     """Which of ``size`` records make up the batch of ``step``.
 
     The stream of all batches is one shuffle of the records after another, each another one.
     """
     indices = []
-    for position in range(step * batch, (step + 1) * batch):
+    for position in range(step * recipe.batch, (step + 1) * recipe.batch):
         epoch, place = divmod(position, size)
-        indices.append(int(_permutation(size, seed, epoch)[place]))
+        indices.append(int(_permutation(size, recipe.stream, epoch)[place]))
     return indices
 
 
 def make_batch(
-    source: PairSource, step: int, *, batch: int, hr_crop: int, scale: int, flip: bool, seed: int
+    source: PairSource, step: int, recipe: BatchRecipe, rows: range | None = None
 ) -> tuple[Pixels, Pixels]:
     """Random crops for ``step``: uint8 ``lr [N, c/s, c/s, 3]`` and ``hr [N, c, c, 3]``.
 
+    ``rows`` asks for some of the batch's rows; they are the same ones as in the whole batch.
+    """
+    rows = range(recipe.batch) if rows is None else rows
+    indices = sample_indices(step, recipe, len(source))
+    crops = [_crop(source[indices[row]], step, row, recipe) for row in rows]
+    return np.stack([lr for lr, _ in crops]), np.stack([hr for _, hr in crops])
+
+
+def _crop(pair: Pair, step: int, row: int, recipe: BatchRecipe) -> tuple[Pixels, Pixels]:
+    """One random crop, mirrored and turned as the recipe says, LR and HR alike.
+
     The LR crop's corner is drawn on the LR grid, so both crops show the same part of the face.
     """
-    rng = np.random.default_rng((seed, step))
-    side = hr_crop // scale
-    lr = np.empty((batch, side, side, 3), np.uint8)
-    hr = np.empty((batch, hr_crop, hr_crop, 3), np.uint8)
-    for row, index in enumerate(sample_indices(step, batch, len(source), seed)):
-        pair = source[index]
-        height, width = pair.lr.shape[:2]
-        if side > min(height, width):
-            raise DatasetError(
-                f"hr_crop {hr_crop} is larger than the images of the dataset "
-                f"({width * scale}x{height * scale}); use at most {min(height, width) * scale}"
-            )
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        mirror = -1 if flip and rng.random() < 0.5 else 1
-        lr[row] = pair.lr[top : top + side, left : left + side][:, ::mirror]
-        top, left = top * scale, left * scale
-        hr[row] = pair.hr[top : top + hr_crop, left : left + hr_crop][:, ::mirror]
+    rng = np.random.default_rng((*recipe.stream, step, row))
+    height, width = pair.lr.shape[:2]
+    scale, side = recipe.scale, recipe.hr_crop // recipe.scale
+    if side > min(height, width):
+        raise DatasetError(
+            f"hr_crop {recipe.hr_crop} is larger than the images of the dataset "
+            f"({width * scale}x{height * scale}); use at most {min(height, width) * scale}"
+        )
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    lr = pair.lr[top : top + side, left : left + side]
+    top, left = top * scale, left * scale
+    hr = pair.hr[top : top + recipe.hr_crop, left : left + recipe.hr_crop]
+    # Drawn whether they are used or not, so that a switch changes nothing but what it names.
+    mirrored, turns = rng.random() < 0.5, int(rng.integers(4))
+    if recipe.flip and mirrored:
+        lr, hr = lr[:, ::-1], hr[:, ::-1]
+    if recipe.rotate:
+        lr, hr = np.rot90(lr, turns), np.rot90(hr, turns)
     return lr, hr
 
 
 def training_batches(
-    source: PairSource,
-    first_step: int,
-    *,
-    batch: int,
-    hr_crop: int,
-    scale: int,
-    flip: bool,
-    seed: int,
+    source: PairSource, first_step: int, recipe: BatchRecipe, rows: range | None = None
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Endless global batches from ``first_step`` on: (lr in [0, 1], hr in [-1, 1]) float32.
+    """Endless batches from ``first_step`` on: (lr in [0, 1], hr in [-1, 1]) float32.
 
     Prepared some steps ahead by threads: decoding and copying let go of the interpreter's lock.
     No tf.data: what it would add here is a fixed order of random crops, which a batch that is a
@@ -201,9 +241,7 @@ def training_batches(
     """
 
     def prepare(step: int) -> tuple[Floats, Floats]:
-        lr, hr = make_batch(
-            source, step, batch=batch, hr_crop=hr_crop, scale=scale, flip=flip, seed=seed
-        )
+        lr, hr = make_batch(source, step, recipe, rows)
         return to_unit(lr), hr.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="input") as pool:
@@ -215,16 +253,14 @@ def training_batches(
 
 
 def distributed(
-    strategy: tf.distribute.Strategy, batches: Iterator[tuple[Floats, Floats]]
+    strategy: tf.distribute.Strategy, replicas: range, batches: Iterator[tuple[Floats, Floats]]
 ) -> Iterator[Any]:
-    """Global batches as per-replica values, replica *i* getting the *i*-th part of the rows."""
+    """This process's rows as values for ``replicas``, the ones that it runs, in equal parts."""
     import tensorflow as tf
 
-    replicas = strategy.num_replicas_in_sync
-
     def part(array: Floats, context: Any) -> Any:
-        rows = len(array) // replicas
-        index = context.replica_id_in_sync_group
+        rows = len(array) // len(replicas)
+        index = replicas.index(context.replica_id_in_sync_group)
         return tf.constant(array[index * rows : (index + 1) * rows])
 
     for batch in batches:
@@ -247,5 +283,5 @@ def batches_of_equal_shape(pairs: Sequence[Pair], size: int) -> Iterator[list[Pa
 
 
 @functools.lru_cache(maxsize=4)
-def _permutation(size: int, seed: int, epoch: int) -> Any:
-    return np.random.default_rng((seed, epoch)).permutation(size)
+def _permutation(size: int, stream: tuple[int, int], epoch: int) -> Any:
+    return np.random.default_rng((*stream, epoch)).permutation(size)

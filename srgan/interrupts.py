@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from srgan.errors import SrganError
 
@@ -36,13 +36,21 @@ class Interrupts:
         return self._received is not None
 
     def raise_if_requested(self, where: str) -> None:
-        """Call the former handler, then raise :class:`InterruptedTrainingError`."""
-        if self._received is None:
-            return
-        before = self._before.get(self._received)
-        if callable(before) and before is not signal.default_int_handler:
-            before(self._received, self._frame)
-        name = signal.Signals(self._received).name
+        """:meth:`stop` where a signal came."""
+        if self.requested:
+            self.stop(where)
+
+    def stop(self, where: str) -> NoReturn:
+        """Call the former handler, then raise :class:`InterruptedTrainingError`.
+
+        Without a signal of its own a process stops because another worker had one.
+        """
+        name = "another worker"
+        if self._received is not None:
+            name = signal.Signals(self._received).name
+            before = self._before.get(self._received)
+            if callable(before) and before is not signal.default_int_handler:
+                before(self._received, self._frame)
         raise InterruptedTrainingError(
             f"stopped by {name} at {where}; everything is saved, the same command continues"
         )

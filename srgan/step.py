@@ -24,7 +24,9 @@ StepFunction = Callable[[Any, Any, int, float], Losses]
 Gradients = list[Any]
 
 
-def make_step(state: TrainState, stage: StageConfig, content: ContentLoss) -> StepFunction:
+def make_step(
+    state: TrainState, stage: StageConfig, content: ContentLoss, *, xla: bool = False
+) -> StepFunction:
     """One update on a distributed global batch, compiled: ``step(lr, hr, done, decay)``.
 
     ``lr`` is RGB in [0, 1], ``hr`` RGB in [-1, 1]; ``done`` is the number of updates that the stage
@@ -49,7 +51,7 @@ def make_step(state: TrainState, stage: StageConfig, content: ContentLoss) -> St
             mean.value.assign(decay * mean.value + (1.0 - decay) * current.value)
         return losses
 
-    compiled = tf.function(step)
+    compiled = tf.function(step, jit_compile=xla or None)
     penalty: dict[str, tf.Tensor] = {}
 
     def numbered(lr: Any, hr: Any, done: int, decay: float) -> Losses:

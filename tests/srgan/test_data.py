@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from srgan.data import PairSource, make_batch, sample_indices, training_batches
+from srgan.data import BatchRecipe, PairSource, make_batch, sample_indices, training_batches
 from srgan.errors import DatasetError
 from srgan.images import Pixels, resize
 from srgan.records import Dataset, Split
 from tests.srgan.pairs import make_dataset, make_training_dataset, publish, scene
 
-CROP = {"batch": 4, "hr_crop": 32, "scale": 4, "flip": True, "seed": 1}
+CROP = BatchRecipe(batch=4, hr_crop=32, scale=4, flip=True, rotate=False, seed=1)
 
 
 @pytest.fixture
@@ -27,16 +28,16 @@ def source(dataset: Dataset, tmp_path: Path) -> PairSource:
 
 def test_a_batch_is_a_function_of_its_step(source: PairSource) -> None:
     for step in (0, 7):
-        first, second = (make_batch(source, step, **CROP) for _ in range(2))
+        first, second = (make_batch(source, step, CROP) for _ in range(2))
         for a, b in zip(first, second, strict=True):
             np.testing.assert_array_equal(a, b)
-    one, other = make_batch(source, 0, **CROP)[1], make_batch(source, 1, **CROP)[1]
+    one, other = make_batch(source, 0, CROP)[1], make_batch(source, 1, CROP)[1]
     assert not np.array_equal(one, other)
 
 
 def test_lr_and_hr_crops_show_the_same_place(source: PairSource) -> None:
     for step in range(8):
-        for lr, hr in zip(*make_batch(source, step, **CROP), strict=True):
+        for lr, hr in zip(*make_batch(source, step, CROP), strict=True):
             # Inside; at the border the crop lacks neighbours that the whole image had.
             inside = np.s_[2:-2, 2:-2]
             difference = np.abs(resize(hr, 8, 8).astype(int) - lr)[inside]
@@ -44,16 +45,16 @@ def test_lr_and_hr_crops_show_the_same_place(source: PairSource) -> None:
 
 
 def test_every_record_comes_once_in_an_epoch() -> None:
-    size, batch = 12, 5
-    stream = [i for step in range(12) for i in sample_indices(step, batch, size, seed=3)]
+    size, recipe = 12, dataclasses.replace(CROP, batch=5)
+    stream = [i for step in range(12) for i in sample_indices(step, recipe, size)]
     epochs = [stream[start : start + size] for start in range(0, 60, size)]
     assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
     assert epochs[0] != epochs[1]
 
 
 def test_a_continued_input_goes_on_with_the_same_batches(source: PairSource) -> None:
-    whole = list(itertools.islice(training_batches(source, 0, **CROP), 5))
-    rest = list(itertools.islice(training_batches(source, 3, **CROP), 2))
+    whole = list(itertools.islice(training_batches(source, 0, CROP), 5))
+    rest = list(itertools.islice(training_batches(source, 3, CROP), 2))
     for (lr, hr), (lr_again, hr_again) in zip(whole[3:], rest, strict=True):
         np.testing.assert_array_equal(lr, lr_again)
         np.testing.assert_array_equal(hr, hr_again)
@@ -118,4 +119,4 @@ def test_an_empty_split_and_a_crop_too_large_are_one_line(tmp_path: Path) -> Non
         PairSource([only_test], "train", cache=tmp_path)
     source = PairSource([only_test], "test", cache=tmp_path)
     with pytest.raises(DatasetError, match=r"hr_crop 96 is larger than .*64x64.*use at most 64"):
-        make_batch(source, 0, **{**CROP, "hr_crop": 96})
+        make_batch(source, 0, dataclasses.replace(CROP, hr_crop=96))
