@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.models.recipe import Recipe, read_recipe, recipe_names
-from infra.models.slices import TimeSlice
+from infra.models.slices import TimeSlice, counting
 from srgan.errors import SrganError
 from srgan.interrupts import InterruptedTrainingError
 from srgan.workspace import Workspace, prepare_environment
@@ -65,7 +65,7 @@ def make(recipe: Recipe, options: argparse.Namespace, workspace: Workspace, say:
     from srgan.runs import RunFolder
 
     say("measuring")
-    evaluate_step(result.folder)
+    evaluate_step(result.folder, progress=counting(say, "measured"))
     say(f"report: {RunFolder(result.folder).report}")
     target = Path(options.output) / options.model
     return publish(recipe, result, datasets, target, workspace, say)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from infra.models.recipe import Recipe
+from infra.models.slices import counting
 from srgan.card import ModelCard, make_card
 from srgan.checkpoints import load_generator
 from srgan.errors import ModelError
@@ -81,7 +82,13 @@ def _measured(
         systems[PRETRAIN] = from_generator(pretrained, run.path)
     systems |= {MODEL: load_packed(folder), FULL: from_generator(in_float32(generator), run.path)}
     say("measuring the packed model")
-    measured = evaluate(systems, datasets, result.config.evaluation, workspace=workspace)
+    measured = evaluate(
+        systems,
+        datasets,
+        result.config.evaluation,
+        workspace=workspace,
+        progress=counting(say, "measured"),
+    )
     change = {
         name: measured.systems[MODEL][name] - measured.systems[FULL][name]
         for name in measured.measured

@@ -1,7 +1,8 @@
-"""A training in pieces: progress in lines, and an end after some minutes."""
+"""Progress in lines, and a training in pieces of some minutes."""
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -9,11 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan.progress import TrainProgress, describe
+from srgan.runs import RunFolder
 
 if TYPE_CHECKING:
     from srgan.config import RunConfig
 
 _LINE_EVERY = 60.0
+
+
+def counting(say: Callable[[str], None], what: str) -> Callable[[int, int], None]:
+    """A callback for (done, total) that says a line a minute."""
+    said = time.monotonic()
+
+    def count(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _LINE_EVERY:
+            said = time.monotonic()
+            say(f"{what} {done:,}/{total:,}")
+
+    return count
 
 
 class TimeSlice:
@@ -26,8 +41,14 @@ class TimeSlice:
         self._said = -_LINE_EVERY
         self._asked = False
 
-    def on_start(self, run_id: str, folder: Path, config: RunConfig) -> None:  # noqa: ARG002
+    def on_start(self, run_id: str, folder: Path, config: RunConfig) -> None:
         self._say(f"training: {folder}")
+        name = re.compile(rf"{re.escape(config.name)}-[0-9a-f]{{12}}(-\d+)?")
+        others = (path for path in folder.parent.iterdir() if name.fullmatch(path.name))
+        for other in sorted(others):
+            if other.name != run_id and not RunFolder(other).result.exists():
+                # Hours of training would seem lost, and nobody would know why.
+                self._say(f"note: {other} is unfinished too: other settings, data or code")
 
     def on_metrics(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
         shown = "  ".join(

@@ -11,6 +11,7 @@ import pytest
 from infra.models import publish
 from infra.models.make import main
 from infra.models.recipe import read_recipe, recipe_names
+from infra.models.slices import TimeSlice
 from srgan.degrade import degrade
 from srgan.errors import ConfigError, ModelError
 from srgan.packed import SUMS, load_packed
@@ -60,6 +61,20 @@ def test_systems_are_renamed_or_left_out() -> None:
     assert kept.systems[MODEL] == {"psnr_y": 31.0}
     assert set(kept.systems) == {BASELINE, MODEL}
     assert set(publish._only(evaluation, {"float32": None}).systems) == {BASELINE, MODEL}
+
+
+def test_an_unfinished_run_of_other_settings_is_told(tmp_path: Path) -> None:
+    config = read_recipe("faces-x4").run_config(None, ())
+    mine, old, done = (tmp_path / f"faces-x4-{digit * 12}" for digit in "012")
+    for folder in (mine, old, done, tmp_path / f"faces-x4-real-{'3' * 12}"):
+        folder.mkdir()
+    (done / "training.json").write_text("{}")
+    said: list[str] = []
+    TimeSlice(0, said.append).on_start(mine.name, mine, config)
+    assert [line.partition(" is unfinished")[0] for line in said] == [
+        f"training: {mine}",
+        f"note: {old}",
+    ]
 
 
 @pytest.mark.slow
