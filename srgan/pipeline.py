@@ -252,7 +252,7 @@ def _systems(
 
     systems: dict[str, Upscaler] = {}
     if len(result.steps) > 1:
-        systems[PRETRAIN] = _keras_upscaler(
+        systems[PRETRAIN] = keras_upscaler(
             run.stage_generator("pretrain"), result.config.generator.scale
         )
     if not run.model.exists():
@@ -267,7 +267,8 @@ def _systems(
     return systems
 
 
-def _keras_upscaler(path: Path, scale: int) -> Upscaler:
+def keras_upscaler(path: Path, scale: int) -> Upscaler:
+    """A generator's ``.keras`` file as a system that can be measured."""
     import numpy as np
 
     from srgan.checkpoints import load_generator
