@@ -105,7 +105,7 @@ def as_keras_file(folder: Path, cache: Path) -> Path:
 def _generator(folder: Path) -> keras.Model:
     import keras
 
-    import srgan.networks.layers  # noqa: F401 - registers the layers
+    import srgan.networks.generator  # noqa: F401 - registers the layers
 
     path = folder / NETWORK
     try:
