@@ -54,6 +54,13 @@ _COLOURS = {
     "learning_rate": "#475569",
 }
 _OTHERS = ("#0891b2", "#be185d", "#65a30d", "#9333ea")
+# What a guard did, in short; figures that go with it say nothing in a picture.
+_EVENTS = {
+    "guard/returns": "went back to here",
+    "guard/discriminator_collapse": "D of no use",
+    "guard/failed_at": "",
+    "guard/slow_down": "",
+}
 _INK, _SOFT, _GRID, _SHADE, _ALARM = "#0f172a", "#64748b", "#e2e8f0", "#f6f7fb", "#dc2626"
 # Fewer values than this are shown as they are.
 _MANY = 30
@@ -213,14 +220,15 @@ def _mark_guards(
     """Lines where a guard stepped in: metrics that begin with ``guard/``."""
     begin = {span.stage: span.begin for span in spans}
     for entry in entries:
-        events = [name.removeprefix("guard/") for name in entry if name.startswith("guard/")]
+        events = [name for name in entry if name.startswith("guard/")]
+        texts = [_EVENTS.get(name, name.removeprefix("guard/")) for name in events]
         if not events:
             continue
         step = begin[entry["stage"]] + entry["step"]
         axis.axvline(step, color=_ALARM, linewidth=1, alpha=0.75)
         if named:
             axis.annotate(
-                ", ".join(events).replace("_", " "),
+                ", ".join(text for text in texts if text).replace("_", " "),
                 (step, 0.97),
                 xycoords=("data", "axes fraction"),
                 rotation=90,

@@ -23,8 +23,8 @@ from srgan.scores import (
     MODEL,
     Evaluation,
     Systems,
-    best_system,
     image_gain,
+    marked_system,
     measured_on,
     ranked,
     wins,
@@ -158,7 +158,8 @@ def _headline_figure(evaluation: Evaluation, name: str) -> dict[str, str]:
 def _metric_row(evaluation: Evaluation, name: str) -> dict[str, Any]:
     return {
         **_means_row(evaluation.systems, name, evaluation.subject),
-        "wins": wins(evaluation, name, evaluation.subject),
+        # Of what is either so or not, most pictures are alike with every system.
+        "wins": None if name == "identity_kept" else wins(evaluation, name, evaluation.subject),
         "of": len(measured_on(evaluation, name)),
     }
 
@@ -174,7 +175,7 @@ def _slice(evaluation: Evaluation, name: str) -> dict[str, Any]:
 
 
 def _means_row(systems: Systems, name: str, subject: str) -> dict[str, Any]:
-    metric, best = METRICS[name], best_system(systems, name)
+    metric, best = METRICS[name], marked_system(systems, name)
     gain = metric.gain(systems[subject][name], systems[BASELINE][name])
     return {
         "metric": metric,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field, ValidationError
 
 from srgan import storage
-from srgan.config import canonical_json, explain
+from srgan.config import explain
 from srgan.errors import ModelError
 from srgan.frozen import Frozen
 from srgan.metrics import METRICS
@@ -164,7 +165,7 @@ def table(evaluation: Evaluation) -> list[list[str]]:
 
 def _metric_rows(systems: Systems) -> Iterator[list[str]]:
     for name in (name for name in METRICS if name in systems[BASELINE]):
-        metric, top = METRICS[name], best_system(systems, name)
+        metric, top = METRICS[name], marked_system(systems, name)
         shown = [
             metric.show(values[name]) + (" *" if system == top else "")
             for system, values in systems.items()
@@ -176,6 +177,13 @@ def best_system(systems: Systems, metric: str) -> str:
     """The system with the best mean; of equal ones the first."""
     sign = 1 if METRICS[metric].higher_is_better else -1
     return max(systems, key=lambda name: sign * systems[name][metric])
+
+
+def marked_system(systems: Systems, metric: str) -> str | None:
+    """As :func:`best_system`; ``None`` where all look the same in the digits that are shown."""
+    show = METRICS[metric].show
+    alike = len(systems) > 1 and len({show(values[metric]) for values in systems.values()}) == 1
+    return None if alike else best_system(systems, metric)
 
 
 def per_image_csv(evaluation: Evaluation) -> bytes:
@@ -199,7 +207,9 @@ def per_image_csv(evaluation: Evaluation) -> bytes:
 def write_evaluation(folder: str, evaluation: Evaluation) -> None:
     """Write ``per_image.csv``, then ``evaluation.json`` into a folder, each atomically."""
     storage.write_bytes(storage.join(folder, PER_IMAGE), per_image_csv(evaluation))
-    data = canonical_json(evaluation.model_dump(mode="json")) + b"\n"
+    # Keys stay in their order: that of the systems is the order in which they are shown.
+    text = json.dumps(evaluation.model_dump(mode="json"), ensure_ascii=False)
+    data = text.encode("utf-8", "backslashreplace") + b"\n"
     storage.write_bytes(storage.join(folder, EVALUATION), data)
 
 

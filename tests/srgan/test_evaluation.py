@@ -71,7 +71,9 @@ def test_better_and_worse_systems_are_told_apart(evaluation: Evaluation) -> None
 
 def test_json_round_trip(evaluation: Evaluation, tmp_path: Path) -> None:
     write(str(tmp_path), evaluation)
-    assert read_evaluation(str(tmp_path)) == evaluation
+    found = read_evaluation(str(tmp_path))
+    assert found == evaluation
+    assert list(found.systems) == ["bicubic", "model", "champion"]
     (tmp_path / "evaluation.json").write_text("{}")
     with pytest.raises(ModelError, match=r"evaluation.json: damaged"):
         read_evaluation(str(tmp_path))

@@ -116,6 +116,7 @@ def test_pictures_without_a_face_are_left_out_of_the_mean(
     assert f"takes {round(3 * kept)} of 3 faces for the same person" in said
     html = render_report(measured, [], title="t", run=RunSummary(name="n", run_id="r", config=""))
     assert "of 3</td>" in html
+    assert ">–</td>" in html
 
 
 @pytest.mark.usefixtures("dlib_identity")

@@ -69,7 +69,10 @@ def test_curves_have_a_panel_for_each_kind_of_figure(tmp_path: Path) -> None:
 
 def test_curves_mark_where_a_guard_stepped_in(tmp_path: Path) -> None:
     calm = [entry for entry in a_run() if entry["stage"] == "pretrain"]
-    alarmed = [*calm, {"stage": "pretrain", "step": 900, "guard/rollback": 1.0}]
+    alarmed = [
+        *calm,
+        {"stage": "pretrain", "step": 900, "guard/returns": 1.0, "guard/slow_down": 0.5},
+    ]
     before, after = picture(calm, tmp_path / "a"), picture(alarmed, tmp_path / "b")
     assert before.shape == after.shape
     reddish = (after[..., 0] - after[..., 1] > 60) & (after[..., 0] - after[..., 2] > 60)
@@ -85,7 +88,7 @@ def test_curves_mark_where_a_guard_stepped_in(tmp_path: Path) -> None:
         [],
         [{"stage": "pretrain", "step": 0, "val/psnr_y": 27.0}],
         [{"stage": "gan", "step": 1, "g/content": 0.0, "d/real": float("nan"), "d/r1": 0.0}],
-        [{"stage": "gan", "step": 3, "g/content": 0.1, "guard/collapse": 1.0}],
+        [{"stage": "gan", "step": 3, "g/content": 0.1, "guard/discriminator_collapse": 1.0}],
     ],
 )
 def test_curves_of_a_run_that_has_hardly_begun(
