@@ -54,7 +54,7 @@ def steps(devices: list[str]) -> dict[str, Any]:
     ]
     losses = [
         {name: float(value) for name, value in step(lr, hr, done, 0.9).items()}
-        for done, (lr, hr) in enumerate(distributed(strategy, iter(batches)))
+        for done, (lr, hr) in enumerate(distributed(strategy, range(len(devices)), iter(batches)))
     ]
     weights = [*state.generator.weights, *state.average.weights]
     spectral = [w for w in state.discriminator.weights if "spectral_u" in w.path]
