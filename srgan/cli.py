@@ -28,28 +28,53 @@ app.add_typer(models, name="models")
 app.add_typer(dataset_app, name="dataset")
 
 Data = Annotated[
-    list[str], typer.Option("--data", help="Place of a dataset; may be given several times.")
+    list[str],
+    typer.Option(
+        "--data", metavar="DATASET", help="Place of a dataset; may be given several times."
+    ),
 ]
 
 
 @app.command()
 def train(
     data: Data,
-    preset: Annotated[str, typer.Option(help="Preset, or a YAML file.")] = "faces-cpu",
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="faces-cpu, faces-gpu, seed, srresnet, srgan, esrgan, tiny, or a YAML file.",
+        ),
+    ] = "faces-cpu",
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: trainer.seed=7"),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a setting, e.g. gan.steps=2000; may be given several times.",
+        ),
     ] = None,
-    stage: Annotated[StageChoice, typer.Option(help="Both stages, or one.")] = "all",
+    stage: Annotated[
+        StageChoice,
+        typer.Option(metavar="STAGE", help="pretrain, gan, or all: one after the other."),
+    ] = "all",
     max_minutes: Annotated[
-        float | None, typer.Option(min=0, help="Time budget; 0: by steps.")
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Time for all stages; becomes a number of steps once their speed is measured. "
+            "0: the preset's steps. Not given: what the preset says.",
+        ),
     ] = None,
     initial: Annotated[
         str | None,
-        typer.Option(help="Start from champion, models:/NAME/N, faces-x4 or a .keras file."),
+        typer.Option(
+            metavar="MODEL",
+            help="Start from champion, models:/NAME/N, faces-x4 or a .keras file.",
+        ),
     ] = None,
     new: Annotated[
-        bool, typer.Option("--new", help="A run of its own where one with these settings exists.")
+        bool, typer.Option("--new", help="Begin anew, though a run with these settings is there.")
     ] = False,
     train_only: Annotated[
         bool, typer.Option("--train-only", help="Neither evaluate nor register.")
@@ -57,7 +82,8 @@ def train(
 ) -> None:
     """Train a generator; evaluate, register and, where it is better, promote it.
 
-    The same command continues a run that was interrupted, and repeats no finished step.
+    Ctrl-C or SIGTERM saves everything and ends with code 75; the same command goes on from there,
+    and repeats no finished step.
     """
     from rich.console import Console
 
@@ -86,6 +112,30 @@ def train(
     console.print(f"trained {result.run_id}: {steps}; {result.folder}", soft_wrap=True)
     if not train_only:
         _finish(result.folder)
+
+
+@app.command()
+def draw(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its folder.")],
+    gif: Annotated[bool, typer.Option("--gif", help="Also the animation as progress.gif.")] = False,
+) -> None:
+    """Draw the curves and the animation of a run as far as it has come, running or stopped."""
+    from srgan import animation, curves
+    from srgan.errors import TrainingError
+    from srgan.runs import RunFolder
+    from srgan.workspace import Workspace
+
+    runs = Workspace.from_environment().runs
+    folder = RunFolder(next((p for p in (Path(run), runs / run) if p.is_dir()), runs / run))
+    if not folder.metrics.exists():
+        raise TrainingError(f"{run}: no run with metrics here or in {runs}; give its id or folder")
+    curves.draw(folder.metrics, folder.curves)
+    typer.echo(folder.curves)
+    if any(folder.samples.glob("hr.png")):
+        films = [folder.animation, *([folder.animation.with_suffix(".gif")] if gif else [])]
+        for film in films:
+            animation.write(folder.samples, film)
+            typer.echo(film)
 
 
 @app.command()

@@ -13,9 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from rich.console import Console
+from typer.testing import CliRunner
 
 from srgan import animation, curves
+from srgan.cli import app
+from srgan.config import preset_names
 from srgan.data import PairSource
+from srgan.errors import TrainingError
 from srgan.examples import choose_examples
 from srgan.images import Pixels
 from srgan.progress import TrainingBar, TrainProgress, describe
@@ -168,6 +172,25 @@ def test_a_frame_shows_lr_now_and_hr_of_each_face() -> None:
     lit = [(page[timeline].max(axis=1) > 150).mean() for page in (early, frame)]
     assert lit[0] == pytest.approx(0.25, abs=0.03)
     assert lit[1] == pytest.approx(0.75, abs=0.05)
+
+
+def test_a_run_that_was_stopped_can_be_drawn(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    log(run / "metrics.jsonl", a_run(gan=3))
+    a_film(run / "samples", 4)
+    done = CliRunner().invoke(app, ["draw", str(run), "--gif"])
+    assert done.exit_code == 0, done.output
+    for name, kind in (("curves.png", "PNG"), ("progress.webp", "WEBP"), ("progress.gif", "GIF")):
+        with Image.open(run / name) as drawn:
+            assert drawn.format == kind
+    nowhere = CliRunner().invoke(app, ["draw", str(tmp_path / "nowhere")])
+    assert isinstance(nowhere.exception, TrainingError)
+
+
+def test_the_help_of_train_names_every_preset() -> None:
+    shown = CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "200"}).output
+    assert [name for name in preset_names() if name not in shown] == []
 
 
 def at(stage: Stage, step: int, **losses: float) -> TrainProgress:
