@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from srgan.network_config import GeneratorConfig
+from srgan.networks.layers import PReLU
 from srgan.networks.norm import batch_norm
 
 # Slope of LeakyReLU for negative values, in ESRGAN and in every discriminator here.
@@ -94,8 +95,7 @@ def conv(
 def activation(config: GeneratorConfig, name: str) -> layers.Layer:
     """The config's activation."""
     if config.activation == "prelu":
-        # One slope a channel, for any image size.
-        return layers.PReLU(shared_axes=[1, 2], name=name)
+        return PReLU(name=name)
     if config.activation == "lrelu":
         return layers.LeakyReLU(negative_slope=LEAK, name=name)
     return layers.ReLU(name=name)

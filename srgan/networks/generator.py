@@ -20,7 +20,7 @@ from srgan.networks.blocks import (
     residual_block,
     rrdb,
 )
-from srgan.networks.layers import BicubicUpsampling, PixelShuffle
+from srgan.networks.layers import BicubicUpsampling, ImageConv2D, PixelShuffle
 
 
 def build_generator(config: GeneratorConfig) -> keras.Model:
@@ -91,7 +91,7 @@ def _image_conv(config: GeneratorConfig, channels: int, kernel: int) -> layers.L
     # relative to its own small size, may stay in the compute type where that is much cheaper.
     cheap = over_bicubic and config.upsample == "shuffle"
     small = first_weights(config) if config.architecture == "rrdb" else "glorot_uniform"
-    return layers.Conv2D(
+    return ImageConv2D(
         channels,
         kernel,
         padding="same",

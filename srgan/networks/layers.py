@@ -1,4 +1,4 @@
-"""The two layers that Keras has only as functions."""
+"""Layers that Keras has only as functions, or in more passes over memory than they need."""
 
 from __future__ import annotations
 
@@ -33,6 +33,55 @@ class PixelShuffle(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="srgan")
+class PReLU(layers.PReLU):
+    """Keras' PReLU (He et al. 2015) with one slope a channel, in half the passes over memory.
+
+    ``x + (alpha - 1) min(x, 0)``, with a gradient that reuses the minimum.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"shared_axes": [1, 2], **kwargs})
+
+    def call(self, inputs: Any) -> Any:
+        return _prelu(inputs, ops.cast(self.alpha, self.compute_dtype))
+
+
+@ops.custom_gradient
+def _prelu(x: Any, alpha: Any) -> tuple[Any, Any]:
+    below = ops.minimum(x, 0)
+
+    def gradient(*arguments: Any, upstream: Any = None) -> tuple[Any, Any]:
+        g = arguments[0] if upstream is None else upstream
+        pixels = ops.reshape(g * below, (-1, x.shape[-1]))
+        # The sum over pixels as a product of matrices: Eigen's sum is five times as slow.
+        row = ops.ones_like(pixels[:, :1])
+        slope = ops.reshape(ops.matmul(ops.transpose(row), pixels), alpha.shape)
+        return g + (1 - alpha) * (g * ops.sign(below)), slope
+
+    return x + (alpha - 1) * below, gradient
+
+
+@keras.saving.register_keras_serializable(package="srgan")
+class ImageConv2D(layers.Conv2D):
+    """Keras' Conv2D, faster for a large kernel and the few channels of an image.
+
+    Three output channels leave most of a vector register empty. So each row of the kernel gives
+    channels of its own, [N, H, W, k*C], which a second convolution by ones adds up at their
+    offsets. The sums are those of Conv2D in another order.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        height, width, depth, channels = kernel.shape
+        plain = self.strides != (1, 1) or self.padding != "same" or self.groups > 1
+        if plain or self.dilation_rate != (1, 1) or width < 5 or channels > 4:
+            return super().convolution_op(inputs, kernel)
+        rows = ops.reshape(ops.transpose(kernel, (1, 2, 0, 3)), (1, width, depth, -1))
+        parts = ops.conv(inputs, rows, padding="same")
+        place = np.eye(height * channels, dtype=np.float32).reshape(height, 1, channels, -1)
+        return ops.conv(parts, ops.cast(np.swapaxes(place, 2, 3), parts.dtype), padding="same")
 
 
 @keras.saving.register_keras_serializable(package="srgan")
