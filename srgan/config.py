@@ -72,8 +72,12 @@ class RunConfig(Frozen):
         return self
 
     def digest(self) -> str:
-        """sha256 of the settings that decide the weights, as 64 hex digits."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
+        """sha256 of the settings that decide the weights, as 64 hex digits.
+
+        Over how many devices a step is spread is none of them.
+        """
+        tree = self.model_dump(mode="json", exclude={"trainer": {"cpu_devices"}})
+        return hashlib.sha256(canonical_json(tree)).hexdigest()
 
 
 def canonical_json(value: Any) -> bytes:
