@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 # Inches, and the left edge of the panels as a share of the width.
 WIDTH, LEFT = 11, 0.075
 GAP, TOP, BOTTOM = 0.5, 1.0, 0.6
+# The least ratio of the ends of a logarithmic axis.
+LEAST_RANGE = 4.0
 # Of a line's points, the width of the bell that they are averaged with.
 SMOOTHING = 0.015
 
@@ -38,12 +40,13 @@ def log_scale(axis: Any) -> None:
 
     axis.set_yscale("log")
     low, high = axis.get_ylim()
+    if high < LEAST_RANGE * low:
+        # A loss that hardly moves should look like it.
+        middle, reach = float(np.sqrt(low * high)), float(np.sqrt(LEAST_RANGE))
+        low, high = axis.set_ylim(middle / reach, middle * reach)
     decades = np.log10(high / low)
     digits: tuple[float, ...]
     digits = (1.0,) if decades > 3 else (1.0, 3.0) if decades > 1.5 else (1.0, 2.0, 5.0)
-    if decades < 0.3:
-        # A learning rate that hardly moves would have no tick at all.
-        digits = tuple(float(digit) for digit in range(1, 10))
     axis.yaxis.set_major_locator(LogLocator(subs=digits))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
