@@ -30,3 +30,35 @@ def normalise(x: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any
     )
     values = tf.cast(tf.size(x) // tf.shape(x)[-1], tf.float32)
     return y, mean, unbiased * (tf.maximum(values - 1.0, 1.0) / values)
+
+
+def adam(
+    variable: Any,
+    momentum: Any,
+    velocity: Any,
+    gradient: Any,
+    *,
+    step: Any,
+    learning_rate: Any,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """One update by Kingma & Ba 2015 with the epsilon outside of both corrections, as in Keras.
+
+    ``step`` counts from one. Under a strategy it is called for each device's copy.
+    """
+    kind = variable.dtype
+    count = tf.cast(step, kind)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=momentum.handle,
+        v=velocity.handle,
+        beta1_power=tf.cast(beta_1, kind) ** count,
+        beta2_power=tf.cast(beta_2, kind) ** count,
+        lr=tf.cast(learning_rate, kind),
+        beta1=tf.cast(beta_1, kind),
+        beta2=tf.cast(beta_2, kind),
+        epsilon=tf.cast(epsilon, kind),
+        grad=tf.cast(gradient, kind),
+    )

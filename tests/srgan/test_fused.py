@@ -16,6 +16,7 @@ from srgan.network_config import GeneratorConfig
 from srgan.networks.generator import build_generator
 from srgan.networks.layers import ImageConv2D, PReLU
 from srgan.networks.norm import BatchNorm, batch_norm
+from srgan.optimizers import Adam
 
 POLICIES = ("float32", "mixed_bfloat16")
 # Sums in another order; for bfloat16 one rounding of a result, 2**-8 of it.
@@ -129,6 +130,33 @@ def test_generator_of_keras_own_layers_gives_the_same_image(tmp_path: Path) -> N
         np.testing.assert_allclose(
             new(lr, training=training), old(lr, training=training), rtol=1e-5, atol=1e-5
         )
+
+
+def test_adam_is_keras_adam() -> None:
+    rng = np.random.default_rng(4)
+    start = rng.normal(size=(3, 3, 4, 5)).astype(np.float32)
+    gradients = [rng.normal(size=start.shape).astype(np.float32) * 10.0**-i for i in range(5)]
+    ours, theirs = (
+        _after(kind(1e-2, beta_1=0.9, beta_2=0.999, global_clipnorm=1.0), start, gradients)
+        for kind in (Adam, keras.optimizers.Adam)
+    )
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-5, atol=3e-7, err_msg=name)
+
+
+def _after(
+    optimizer: keras.Optimizer, start: np.ndarray, gradients: list[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The weight and all that the optimiser keeps, after one update for each gradient."""
+    weight = keras.Variable(start, name="weight")
+    optimizer.build([weight])
+    apply = tf.function(lambda gradient: optimizer.apply([gradient], [weight]))
+    for number, gradient in enumerate(gradients, start=1):
+        optimizer.learning_rate = 1e-2 / number
+        apply(tf.constant(gradient))
+    kept = {v.path.split("/", 1)[-1]: np.array(v.value) for v in optimizer.variables}
+    return {"weight": np.array(weight.value), **kept}
 
 
 def _as_keras_has_it(layer: layers.Layer) -> layers.Layer:
