@@ -13,6 +13,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from srgan.errors import ModelError
+from srgan.networks.winograd import FrozenConv2D
 from srgan.weights import find_weights, missing, read_weights
 
 Network = Literal["vgg16", "vgg19"]
@@ -114,7 +115,7 @@ def build_features(weights: VggWeights, taps: Sequence[str]) -> keras.Model:
         if position and name.endswith("_1"):
             x = layers.MaxPooling2D(2, name=f"pool{name[4]}")(x)
         filters = weights.kernels[name][0].shape[-1]
-        x = layers.Conv2D(
+        x = FrozenConv2D(
             filters,
             3,
             padding="same",
@@ -125,7 +126,7 @@ def build_features(weights: VggWeights, taps: Sequence[str]) -> keras.Model:
         outputs[name] = x
     model = keras.Model(image, [outputs[tap] for tap in taps], name=weights.network)
     for name in names:
-        model.get_layer(name).set_weights(list(weights.kernels[name]))
+        model.get_layer(name).freeze(*weights.kernels[name])
     model.trainable = False
     return model
 
