@@ -76,13 +76,15 @@ def train(
     finished = folder.read_result() if workers.is_chief else None
     if finished is not None and workers.alone:
         return finished
-    with Interrupts() as interrupts, lost_workers_reported(workers):
+    with lost_workers_reported(workers):
         strategy = make_strategy(config.trainer, workers)
         known = workers.share(finished.model_dump_json().encode() if finished else b"")
         if known:
             return TrainResult.model_validate_json(known)
         policy = workers.share(resolve_precision(config.trainer).encode()).decode()
-        with locked(folder) if workers.is_chief else nullcontext(), _precision(policy):
+        lock = locked(folder) if workers.is_chief else nullcontext()
+        # After the strategy: that of several workers takes SIGTERM for itself.
+        with lock, _precision(policy), Interrupts() as interrupts:
             make_deterministic(config.trainer)
             run = _Run(config, datasets, workspace, stage, strategy, workers)
             result = run.train(folder, initial, origin, interrupts, listeners)
