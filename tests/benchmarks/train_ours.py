@@ -101,7 +101,8 @@ def parts(job: Job) -> Job:
         .nonlocals["compiled"]
         .get_concrete_function(*batch, tf.constant(0.9), tf.constant(1e-3), False)
     )
-    kinds = Counter(filter(None, map(_convolution, _needed(graph.graph))))
+    needed = _needed(graph.graph)
+    kinds = Counter(filter(None, map(_convolution, needed)))
     seconds = flops = 0.0
     for kind, count in kinds.items():
         one = _time_convolution(*kind)
@@ -110,6 +111,7 @@ def parts(job: Job) -> Job:
     return {
         "seconds": whole,
         "convolutions": {"count": kinds.total(), "seconds": seconds, "flops": flops},
+        "products": {"flops": sum(map(_product_flops, needed))},
         "peak": peak_flops(tf.as_dtype(job["precision"])),
     }
 
@@ -258,6 +260,15 @@ def _flops(
 ) -> float:
     del kind, x
     return 2.0 * np.prod(kernel) * np.prod(y[:3])
+
+
+def _product_flops(operation: tf.Operation) -> float:
+    """Of a product of matrices: dense layers, sums, the fast convolutions of VGG; 0 of others."""
+    if operation.type not in ("MatMul", "BatchMatMulV2"):
+        return 0.0
+    turned = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
+    inner = operation.inputs[0].shape[-2 if turned else -1]
+    return 2.0 * np.prod(operation.outputs[0].shape) * inner
 
 
 def _resident() -> int:
