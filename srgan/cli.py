@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from srgan.cli_dataset import app as dataset_app
-from srgan.errors import ModelError, SrganError
+from srgan.errors import ModelError, exit_code_of
 
 if TYPE_CHECKING:
     from srgan.evaluation import Evaluation
@@ -184,7 +184,7 @@ def upscale(
         str | None,
         typer.Option(
             help="champion, challenger, models:/…, faces-x4, faces-x4-real, an exported folder or "
-            "a .keras file. Left out: the champion, else faces-x4-real, which comes along."
+            "a .keras file. Left out: the champion, else faces-x4-real where it is packaged."
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="Which champion: 2, 4 or 8 times.")] = 4,
@@ -302,14 +302,8 @@ def main() -> None:
     from srgan.workspace import prepare_environment
 
     prepare_environment()
-    try:
-        app()
-    except SrganError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    # Typer ends the process itself where all is well.
+    sys.exit(exit_code_of(app, "stopped"))
 
 
 if __name__ == "__main__":
