@@ -14,7 +14,7 @@ from beam_jobs.console import ProgressLine, summary
 from beam_jobs.runners import LOCAL
 from srgan.config import apply_override, parse
 from srgan.dataset_config import DatasetConfig
-from srgan.errors import ConfigError, SrganError
+from srgan.errors import ConfigError, exit_code_of
 from srgan.frozen import Frozen
 from srgan.workspace import prepare_environment
 
@@ -80,7 +80,8 @@ class _Parser(argparse.ArgumentParser):
 def run_command(argv: Sequence[str] | None, build: Build) -> int:
     """Parse, build, say what was built; errors for people in one line on stderr."""
     prepare_environment()
-    try:
+
+    def command() -> int:
         options, beam_args = make_parser().parse_known_args(
             with_dashes(sys.argv[1:] if argv is None else argv)
         )
@@ -97,14 +98,10 @@ def run_command(argv: Sequence[str] | None, build: Build) -> int:
                 pipeline_args=beam_args,
                 progress=line,
             )
-    except SrganError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    summary(result)
-    return 0
+        summary(result)
+        return 0
+
+    return exit_code_of(command, "interrupted; run the same command again to go on")
 
 
 def make_parser() -> argparse.ArgumentParser:

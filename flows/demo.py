@@ -21,7 +21,7 @@ from flows.server import prefect_for_us
 from flows.settings import prepare_prefect
 from srgan.config import parse
 from srgan.dataset_config import DatasetConfig
-from srgan.errors import SrganError
+from srgan.errors import exit_code_of
 from srgan.workspace import Workspace, prepare_environment
 
 # Enough for the rendered portraits: the whole demo stays under ten minutes on two cores.
@@ -38,18 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The bars say the same, and the run's page has all of it.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    try:
+
+    def demo() -> int:
         # Before anything starts; the flow itself checks again.
         _dataset(options.crop)
         run_config(options.preset, tuple(options.set), DEFAULT_DATASET.scale, options.max_minutes)
         with locked(workspace.root / "demo.lock", f"a demo is running in {workspace.root} already"):
             return _run(options, workspace)
-    except SrganError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
+
+    return exit_code_of(demo, "stopped; the same command continues")
 
 
 def _run(options: argparse.Namespace, workspace: Workspace) -> int:

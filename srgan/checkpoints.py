@@ -153,7 +153,7 @@ def save_generator(model: keras.Model, path: Path) -> None:
 
 def load_generator(path: Path) -> keras.Model:
     """A ``.keras`` file of ours; refuses anything that would run code from the file."""
-    import srgan.networks.layers  # noqa: F401 - registers the layers
+    import srgan.networks.generator  # noqa: F401 - registers the layers
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)

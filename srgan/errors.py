@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 
 class SrganError(Exception):
     """One clear line for the person at the keyboard: the thing, its value, the fix.
@@ -35,3 +38,15 @@ class RegistryError(SrganError):
 
 class TrainingError(SrganError):
     """Training cannot start or cannot go on."""
+
+
+def exit_code_of(command: Callable[[], int], interrupted: str) -> int:
+    """Run a command; an error is one line on standard error, Ctrl-C the line ``interrupted``."""
+    try:
+        return command()
+    except SrganError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130

@@ -24,6 +24,7 @@ from srgan.scores import CHAMPION, MODEL, PRETRAIN, Evaluation, read_evaluation,
 from srgan.workspace import Workspace
 
 if TYPE_CHECKING:
+    from srgan.card import ModelCard
     from srgan.evaluation import Upscaler
     from srgan.gate import Decision
     from srgan.progress import TrainProgress
@@ -114,7 +115,7 @@ def evaluate_step(folder: Path, *, progress: CountProgress | None = None) -> Eva
         return read_evaluation(str(folder))
 
     start_tensorflow()
-    from srgan.card import make_card, write_card
+    from srgan.card import write_card
     from srgan.evaluation import evaluate
     from srgan.tracking import log_results
 
@@ -124,15 +125,7 @@ def evaluate_step(folder: Path, *, progress: CountProgress | None = None) -> Eva
         systems, datasets, result.config.evaluation, workspace=workspace, progress=progress
     )
     write_evaluation(str(folder), evaluation)
-    card = make_card(
-        result.config,
-        datasets,
-        evaluation,
-        run_id=result.run_id,
-        steps={str(stage): steps for stage, steps in result.steps.items()},
-        notes=result.notes,
-    )
-    write_card(run.model, card)
+    write_card(run.model, run_card(result, datasets, evaluation))
     _write_report(run, result, evaluation, systems, datasets, workspace)
     log_results(result.run_id, folder, result.config, datasets, evaluation, workspace)
     comparison = Comparison(
@@ -141,6 +134,20 @@ def evaluate_step(folder: Path, *, progress: CountProgress | None = None) -> Eva
     )
     storage.write_bytes(str(folder / "comparison.json"), comparison.model_dump_json().encode())
     return evaluation
+
+
+def run_card(result: TrainResult, datasets: Sequence[Dataset], evaluation: Evaluation) -> ModelCard:
+    """The card of the generator that a run ended with."""
+    from srgan.card import make_card
+
+    return make_card(
+        result.config,
+        datasets,
+        evaluation,
+        run_id=result.run_id,
+        steps={str(stage): steps for stage, steps in result.steps.items()},
+        notes=result.notes,
+    )
 
 
 def register_step(folder: Path) -> Version:

@@ -6,7 +6,6 @@ replicas, which is how gradients are added up, is the mean over the batch.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +39,11 @@ def make_step(
 
     # ``penalise`` is Python's: there is one graph with the penalty and one without.
     def step(lr: Any, hr: Any, decay: Any, weight: Any, penalise: bool) -> Losses:
-        one = _pretrain_step if stage.adversarial == "none" else _gan_step
-        replica_step = functools.partial(one, state, stage, content, penalise=penalise)
-        sums = strategy.run(replica_step, args=(lr, hr, weight))
+        if stage.adversarial == "none":
+            sums = strategy.run(_pretrain_step, args=(state, stage, content, lr, hr))
+        else:
+            arguments = (state, stage, content, lr, hr, weight, penalise)
+            sums = strategy.run(_gan_step, args=arguments)
         losses = {
             name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
             for name, value in sums.items()
@@ -78,16 +79,8 @@ def penalty_is_due(stage: StageConfig, done: int) -> bool:
 
 
 def _pretrain_step(
-    state: TrainState,
-    stage: StageConfig,
-    content: ContentLoss,
-    lr: Any,
-    hr: Any,
-    weight: Any,
-    *,
-    penalise: bool,
+    state: TrainState, stage: StageConfig, content: ContentLoss, lr: Any, hr: Any
 ) -> Losses:
-    del weight, penalise
     lr, hr = _as_the_networks_see_them(state, lr, hr)
     with tf.GradientTape() as tape:
         sr = state.generator(lr, training=True)
@@ -105,7 +98,6 @@ def _gan_step(
     lr: Any,
     hr: Any,
     weight: Any,
-    *,
     penalise: bool,
 ) -> Losses:
     """Both players move at once, from the same SR images and the same logits."""
@@ -147,14 +139,11 @@ def gan_gradients(
     assert kind != "none"
     with tf.GradientTape() as d_tape, tf.GradientTape() as g_tape:
         sr = generator(lr, training=True)
-        real, slope = (
-            _logits_and_slope(discriminator, hr)
-            if penalise
-            else (
-                discriminator(hr, training=True),
-                None,
-            )
-        )
+        slope = None
+        if penalise:
+            real, slope = _logits_and_slope(discriminator, hr)
+        else:
+            real = discriminator(hr, training=True)
         fake = discriminator(sr, training=True)
         is_real, is_fake = adversarial.judgements(kind, real, fake, _global_mean)
         on_content, logged = _content(content, stage, sr, hr)

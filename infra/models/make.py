@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from infra.models.recipe import Recipe, read_recipe, recipe_names
 from infra.models.slices import TimeSlice, counting
-from srgan.errors import SrganError
+from srgan.errors import exit_code_of
 from srgan.interrupts import InterruptedTrainingError
 from srgan.workspace import Workspace, prepare_environment
 
@@ -36,20 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 when the model is made, 75 when there is more to do, 2 for an error."""
     options = _parser().parse_args(argv)
     workspace = prepare_environment()
-    try:
-        recipe = read_recipe(options.model)
-        folder = make(recipe, options, workspace, say)
-    except InterruptedTrainingError as error:
-        say(str(error))
-        return error.exit_code
-    except SrganError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
-    say(f"made: {folder}")
-    return 0
+
+    def command() -> int:
+        try:
+            folder = make(read_recipe(options.model), options, workspace, say)
+        except InterruptedTrainingError as error:
+            # The end of a piece is no error.
+            say(str(error))
+            return error.exit_code
+        say(f"made: {folder}")
+        return 0
+
+    return exit_code_of(command, "stopped; the same command goes on")
 
 
 def make(recipe: Recipe, options: argparse.Namespace, workspace: Workspace, say: Say) -> Path:

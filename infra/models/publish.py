@@ -17,6 +17,7 @@ from srgan.errors import ModelError
 from srgan.evaluation import Upscaler, evaluate
 from srgan.export import from_generator, in_float32
 from srgan.packed import Precision, load_packed, write_packed
+from srgan.pipeline import run_card
 from srgan.records import Dataset
 from srgan.runs import RunFolder, TrainResult
 from srgan.scores import BASELINE, MODEL, PRETRAIN, Evaluation, table
@@ -131,14 +132,7 @@ def _card(
     precision: Precision,
     change: Mapping[str, float],
 ) -> ModelCard:
-    card = make_card(
-        result.config,
-        datasets,
-        evaluation,
-        run_id=result.run_id,
-        steps={str(stage): steps for stage, steps in result.steps.items()},
-        notes=result.notes,
-    )
+    card = run_card(result, datasets, evaluation)
     changes = ", ".join(f"{name} {by:+.5f}" for name, by in change.items())
     weights = f"{precision}, computed in float32" + (f" (changes: {changes})" if change else "")
     hours = sum(result.seconds.values()) / 3600

@@ -17,7 +17,6 @@ from srgan.records import Dataset
 from srgan.runs import RunFolder
 from srgan.workers import Workers
 from srgan.workspace import Workspace
-from tests.srgan.pairs import make_training_dataset
 from tests.srgan.runs import assert_same_losses, checkpoints, finish, position, start
 
 SETTINGS = [
@@ -30,11 +29,6 @@ SETTINGS = [
     "trainer.precision=float32",
     "trainer.log_every=1",
 ]
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_training_dataset(tmp_path_factory.mktemp("data"))
 
 
 def config_of(index: int, addresses: list[str]) -> str:

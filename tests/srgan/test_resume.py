@@ -13,7 +13,6 @@ from srgan.checkpoints import load_generator
 from srgan.records import Dataset
 from srgan.runs import RunFolder
 from srgan.workspace import Workspace
-from tests.srgan.pairs import make_training_dataset
 from tests.srgan.runs import checkpoints, figures, in_turn, position, same_bits, state
 
 # Batch normalisation in both networks, and a penalty every third step.
@@ -28,11 +27,6 @@ STEPS = [
     "trainer.log_every=1",
     "trainer.rotate=true",
 ]
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_training_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.slow

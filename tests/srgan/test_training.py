@@ -19,13 +19,7 @@ from srgan.records import Dataset
 from srgan.runs import RunFolder, find_run_folder, locked
 from srgan.trainer import train
 from srgan.workspace import Workspace
-from tests.srgan.pairs import make_training_dataset
 from tests.srgan.runs import assert_same_losses, in_turn, result
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return make_training_dataset(tmp_path / "data")
 
 
 @pytest.fixture
