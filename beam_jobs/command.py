@@ -12,7 +12,7 @@ import yaml
 
 from beam_jobs.console import ProgressLine, summary
 from beam_jobs.runners import LOCAL
-from srgan.config import apply_override, parse
+from srgan.config import apply_override, load_yaml, parse
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError, exit_code_of
 from srgan.frozen import Frozen
@@ -223,7 +223,7 @@ def config_from(options: dict[str, Any], overrides: Sequence[str] = ()) -> Datas
 
 def _value(name: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"{_option(name)}: {text!r} is no value") from None
 

@@ -122,12 +122,13 @@ def draw(
     """Draw the curves and the animation of a run as far as it has come, running or stopped."""
     from srgan import animation, curves
     from srgan.errors import TrainingError
+    from srgan.metricslog import read_metrics
     from srgan.runs import RunFolder
     from srgan.workspace import Workspace
 
     runs = Workspace.from_environment().runs
     folder = RunFolder(next((p for p in (Path(run), runs / run) if p.is_dir()), runs / run))
-    if not folder.metrics.exists():
+    if next(read_metrics(folder.metrics), None) is None:
         raise TrainingError(f"{run}: no run with metrics here or in {runs}; give its id or folder")
     curves.draw(folder.metrics, folder.curves)
     typer.echo(folder.curves)

@@ -23,6 +23,7 @@ from srgan.network_config import DiscriminatorConfig, GeneratorConfig
 from srgan.training_config import PerceptualConfig, StageConfig, TrainerConfig
 
 M = TypeVar("M", bound=BaseModel)
+_BOOLEAN = "tag:yaml.org,2002:bool"
 
 
 class EvaluationConfig(Frozen):
@@ -126,6 +127,21 @@ def explain(error: ValidationError) -> str:
     return "; ".join(lines)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans, true and false: PyYAML takes the words on and off for some, too."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != _BOOLEAN or first in "tTfF"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load_yaml(text: str) -> Any:
+    """The value that ``text`` is; ``yaml.YAMLError`` where it is none."""
+    return yaml.load(text, _Loader)
+
+
 def _read_yaml(preset: str) -> dict[str, Any]:
     packaged = resources.files("srgan") / "presets" / f"{preset}.yaml"
     if packaged.is_file():
@@ -136,7 +152,7 @@ def _read_yaml(preset: str) -> dict[str, Any]:
         known = ", ".join(preset_names())
         raise ConfigError(f"no preset or file {preset!r}; presets are: {known}")
     try:
-        tree = yaml.safe_load(text)
+        tree = load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{preset}: not YAML: {' '.join(str(error).split())}") from None
     if tree is None:
@@ -159,6 +175,6 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override!r}: {parent!r} has no keys below it")
         node = child
     try:
-        node[leaf] = yaml.safe_load(text)
+        node[leaf] = load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"--set {override!r}: {text!r} is no value") from None

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from srgan import storage
-from srgan.config import RunConfig, canonical_json, explain, parse
+from srgan.config import RunConfig, canonical_json, explain, load_yaml, parse
 from srgan.errors import TrainingError
 from srgan.frozen import Frozen
 from srgan.records import Dataset
@@ -126,7 +126,7 @@ class RunFolder:
         storage.write_bytes(str(self.config), text.encode())
 
     def read_config(self) -> RunConfig:
-        return parse(RunConfig, yaml.safe_load(self.config.read_text("utf-8")), str(self.config))
+        return parse(RunConfig, load_yaml(self.config.read_text("utf-8")), str(self.config))
 
 
 def run_identity(

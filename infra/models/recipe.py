@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from pydantic import Field
 
-from srgan.config import RunConfig, load_run_config, parse
+from srgan.config import RunConfig, load_run_config, load_yaml, parse
 from srgan.dataset_config import DatasetConfig
 from srgan.errors import ConfigError
 from srgan.frozen import Frozen
@@ -45,4 +44,4 @@ def read_recipe(name: str) -> Recipe:
     path = _FOLDER / f"{name}.yaml"
     if name not in recipe_names():
         raise ConfigError(f"no recipe {name!r}; there is {', '.join(recipe_names())}")
-    return parse(Recipe, yaml.safe_load(path.read_text("utf-8")), path.name)
+    return parse(Recipe, load_yaml(path.read_text("utf-8")), path.name)

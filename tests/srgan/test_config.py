@@ -79,3 +79,16 @@ def test_contradicting_dataset_settings_are_refused(settings: dict[str, object],
     with pytest.raises(ConfigError, match="dataset: ") as caught:
         parse(DatasetConfig, settings, "dataset")
     assert line in str(caught.value)
+
+
+def test_on_and_off_are_words() -> None:
+    """PyYAML alone would make booleans of them, which these settings refuse."""
+    settings = [
+        "trainer.xla=on",
+        "evaluation.identity=off",
+        "trainer.flip=off",
+        "trainer.rotate=true",
+    ]
+    config = load_run_config("tiny", settings)
+    assert (config.trainer.xla, config.evaluation.identity) == ("on", "off")
+    assert (config.trainer.flip, config.trainer.rotate) == (False, True)

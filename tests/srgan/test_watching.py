@@ -184,6 +184,12 @@ def test_a_run_that_was_stopped_can_be_drawn(tmp_path: Path) -> None:
     for name, kind in (("curves.png", "PNG"), ("progress.webp", "WEBP"), ("progress.gif", "GIF")):
         with Image.open(run / name) as drawn:
             assert drawn.format == kind
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "metrics.jsonl").write_text("{no line")
+    nothing = CliRunner().invoke(app, ["draw", str(damaged)])
+    assert "no run with metrics here" in str(nothing.exception)
+    assert not (damaged / "curves.png").exists()
     nowhere = CliRunner().invoke(app, ["draw", str(tmp_path / "nowhere")])
     assert isinstance(nowhere.exception, TrainingError)
 
