@@ -139,6 +139,13 @@ class Loop:
         clock: StepClock,
     ) -> None:
         trainer, done, record = self._config.trainer, self.position.step, self._record(stage)
+        record.seconds += clock.take_seconds()
+        decided = record.planned is None and clock.measured >= MEASURED_STEPS
+        if decided:
+            # Once; from here on the run is by steps, and a continued run has as many. First of
+            # all, since this step may turn out to be the last one.
+            expected = self._expected_steps(stage, settings, clock)
+            record.planned = int(self._workers.share(str(expected).encode()))
         last = done >= (record.planned or settings.steps)
         if done % trainer.log_every == 0 or last:
             self._report(stage, settings, losses, clock)
@@ -146,11 +153,7 @@ class Loop:
         if collapse:
             self._note(f"{stage} step {done}: {collapse}")
             self._metrics(stage, {"guard/discriminator_collapse": 1.0})
-        record.seconds += clock.take_seconds()
-        if record.planned is None and clock.measured >= MEASURED_STEPS:
-            # Once; from here on the run is by steps, and a continued run has as many.
-            expected = self._expected_steps(stage, settings, clock)
-            record.planned = int(self._workers.share(str(expected).encode()))
+        if decided:
             self._save()
         if animation.is_due(done, trainer.sample_every) or last:
             self._sample(stage, done)

@@ -111,6 +111,18 @@ def test_a_time_budget_becomes_steps_once(dataset: Dataset, workspace: Workspace
     assert 55 < result.steps["pretrain"] < 100000
 
 
+def test_a_budget_that_is_over_when_it_is_measured_ends_with_a_report(
+    dataset: Dataset, workspace: Workspace
+) -> None:
+    budget = ["trainer.max_minutes=0.001", "pretrain.steps=100000", "gan.steps=0"]
+    config = load_run_config("tiny", [*budget, "trainer.log_every=1000"])
+    result = train(config, [dataset], workspace)
+    folder = RunFolder(result.folder)
+    assert result.steps == {"pretrain": 55}
+    assert [e["step"] for e in read_metrics(folder.metrics) if "g/total" in e] == [55]
+    assert (folder.samples / "pretrain-0000055.png").exists()
+
+
 def test_a_stage_too_short_to_plan_counts_its_steps(dataset: Dataset, workspace: Workspace) -> None:
     config = load_run_config("tiny", ["trainer.max_minutes=5"])
     result = train(config, [dataset], workspace)
